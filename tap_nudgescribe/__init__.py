@@ -1,0 +1,1 @@
+"""Singer tap for Nudgescribe, and the API client that both plugins share."""

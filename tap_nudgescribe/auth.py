@@ -1,0 +1,145 @@
+"""Authenticate requests: one session for the whole process, renewed before and when it ends."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import requests.auth
+
+from tap_nudgescribe.errors import AccessError, BadRequestError, MissingFieldsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests import PreparedRequest
+
+logger = logging.getLogger(__name__)
+
+ASSUMED_LIFE_SECONDS = 14 * 24 * 3600
+"""Life of an access token that does not say so itself (documented default: 14 days)."""
+
+RENEWAL_MARGIN_SECONDS = 60
+"""How long before its end a token is renewed."""
+
+FRESH_SECONDS = 60
+"""A token this young is not renewed again when it is refused: the refusal has another cause."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The tokens of one session. Its repr shows neither."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    began: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+    refreshed: bool = False
+    """Whether it comes from a refresh, not from a log-in."""
+
+    @property
+    def ends(self) -> float:
+        """When the access token ends, in seconds since the epoch: its ``exp``, else 14 days on."""
+        return _expiry(self.access_token) or self.began + ASSUMED_LIFE_SECONDS
+
+    @property
+    def due(self) -> bool:
+        """Whether the access token has ended or soon will."""
+        margin = min(RENEWAL_MARGIN_SECONDS, (self.ends - self.began) / 10)
+        return time.time() >= self.ends - margin
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the session has just begun and not ended."""
+        return time.time() - self.began < FRESH_SECONDS and not self.due
+
+
+class NudgescribeAuthenticator(requests.auth.AuthBase):
+    """Adds the bearer of one shared session to every request.
+
+    The first request logs in; all threads wait for that one log-in. The session is renewed
+    before its life ends and when the API refuses it: by a refresh, or else by a log-in.
+
+    Args:
+        log_in: Logs in; raises :class:`~tap_nudgescribe.errors.LoginError` when refused.
+        refresh: Turns a refresh token into a new session; raises an ``ApiError`` when refused.
+        headers: Further headers for every request, such as those of a gateway.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_in: Callable[[], Session],
+        refresh: Callable[[str], Session],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember how to get a session; nothing is sent yet."""
+        self._log_in = log_in
+        self._refresh = refresh
+        self._headers = dict(headers or {})
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Say whether there is a session, and nothing of it."""
+        return f"<{type(self).__name__} {'logged in' if self._session else 'not logged in'}>"
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Add the headers to a request, after a log-in or a renewal where one is due."""
+        r.headers.update(self._headers)
+        r.headers["Authorization"] = f"Bearer {self.session().access_token}"
+        return r
+
+    def session(self) -> Session:
+        """Return a session that has not ended, logging in or renewing where needed."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._log_in()
+            elif self._session.due:
+                self._session = self._renewed(self._session)
+            return self._session
+
+    def renew(self, refused: str) -> bool:
+        """Replace the session after the API has refused an access token.
+
+        A session from a log-in is refreshed first; a refreshed one is replaced by a log-in.
+
+        Returns:
+            Whether another try makes sense. It does not when the token comes from a log-in just
+            now: then the refusal has another cause.
+        """
+        with self._lock:
+            session = self._session
+            if session is None or session.access_token != refused:
+                return True
+            if not session.fresh:
+                self._session = self._renewed(session)
+            elif session.refreshed:
+                self._session = self._log_in()
+            else:
+                return False
+            return True
+
+    def _renewed(self, session: Session) -> Session:
+        if session.refresh_token:
+            try:
+                return replace(self._refresh(session.refresh_token), refreshed=True)
+            except (AccessError, BadRequestError, MissingFieldsError):
+                logger.info("The session could not be refreshed; logging in again")
+        return self._log_in()
+
+
+def _expiry(token: str) -> float | None:
+    """Return the ``exp`` of a JWT in seconds since the epoch, or None. Nothing is verified."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return None

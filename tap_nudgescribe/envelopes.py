@@ -1,0 +1,119 @@
+"""Read answers whose envelope is not documented: tolerant of shape, strict about sense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+Row = dict[str, Any]
+
+ENVELOPE_KEY = "data"
+
+FREE_FORM = frozenset({"profile", "segment", "message_summary"})
+"""Objects whose keys are the account's own, never wire names."""
+
+
+def read_rows(
+    operation: str, answer: object, *, key: str, required: Collection[str]
+) -> list[Row]:
+    """Return the rows of a list answer.
+
+    The list may come bare, under ``data``, under ``key``, or as the only list in the object.
+
+    Raises:
+        ContractError: when there is no such list, or a row lacks a required key. It names keys,
+            never values.
+    """
+    rows = _find(answer, key, list)
+    if rows is None:
+        raise unexpected(operation, answer, f"a list, or an object with {key!r}")
+    for row in rows:
+        if not isinstance(row, dict) or not row.keys() >= set(required):
+            raise unexpected(operation, row, f"rows with {', '.join(sorted(required))}")
+    return rows
+
+
+def read_object(operation: str, answer: object, *, required: Collection[str]) -> Row:
+    """Return the object of an answer: bare, under ``data``, or the only object in it.
+
+    Raises:
+        ContractError: when there is none that has the required keys.
+    """
+    candidates = [answer]
+    if isinstance(answer, dict):
+        candidates += [answer.get(ENVELOPE_KEY), *_only(answer, dict)]
+    for candidate in candidates:
+        if isinstance(candidate, dict) and candidate.keys() >= set(required):
+            return candidate
+    raise unexpected(operation, answer, f"an object with {', '.join(sorted(required))}")
+
+
+def read_count(operation: str, answer: object, *, key: str) -> int:
+    """Return a count: bare, under ``key``, under ``data``, or the only integer in the object.
+
+    Raises:
+        ContractError: when there is no whole number that is not negative.
+    """
+    count = _find(answer, key, int)
+    if count is None or isinstance(count, bool) or count < 0:
+        raise unexpected(operation, answer, f"a number, or an object with {key!r}")
+    return count
+
+
+def read_text(operation: str, answer: object, *, key: str) -> str:
+    """Return a text: bare, under ``key``, under ``data``, or the only text in the object.
+
+    Raises:
+        ContractError: when there is none.
+    """
+    text = _find(answer, key, str)
+    if not text:
+        raise unexpected(operation, answer, f"a text, or an object with {key!r}")
+    return text
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401
+    """Return a JSON value with its keys renamed at every depth, free-form objects left alone."""
+    if isinstance(value, list):
+        return [renamed(item, names) for item in value]
+    if isinstance(value, dict):
+        result = {}
+        for key, item in value.items():
+            name = names.get(key, key)
+            result[name] = item if name in FREE_FORM else renamed(item, names)
+        return result
+    return value
+
+
+def unexpected(operation: str, answer: object, expected: str) -> ContractError:
+    """Describe an answer by its type and keys, beside what was expected."""
+    seen = (
+        f"an object with {', '.join(sorted(map(str, answer))) or 'no keys'}"
+        if isinstance(answer, dict)
+        else {list: "a list", str: "a text", type(None): "nothing"}.get(type(answer), "a value")
+    )
+    return ContractError(f"The answer is {seen}, not {expected}", operation=operation)
+
+
+def _find(answer: Any, key: str, kind: type) -> Any:  # noqa: ANN401
+    """Return the value of a kind in an answer, wherever an envelope may have put it."""
+    if isinstance(answer, kind):
+        return answer
+    if not isinstance(answer, dict):
+        return None
+    for name in (key, ENVELOPE_KEY):
+        if name in answer:
+            inner = answer[name]
+            return inner if isinstance(inner, kind) else _find(inner, key, kind)
+    only = _only(answer, kind)
+    return only[0] if only else None
+
+
+def _only(answer: Row, kind: type) -> list[Any]:
+    """Return the value of a kind in an object if it is the only one, in a list."""
+    found = [value for value in answer.values() if isinstance(value, kind)]
+    return found if len(found) == 1 else []

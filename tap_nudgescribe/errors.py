@@ -1,0 +1,114 @@
+"""What can go wrong, as types: each error says what failed, where, and what to do.
+
+No message holds a secret, a customer's value, an answer's body or a presigned URL.
+"""
+
+from __future__ import annotations
+
+
+class NudgescribeError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        operation: The API operation (its ``operationId`` in the contract), if there is one.
+        advice: What the operator can do.
+    """
+
+    advice: str = ""
+
+    def __init__(self, problem: str, *, operation: str | None = None, advice: str = "") -> None:
+        """Describe the problem in one sentence without any value of a customer."""
+        self.problem = problem
+        self.operation = operation
+        self.advice = advice or self.advice
+        where = f"{operation}: " if operation else ""
+        super().__init__(" ".join(filter(None, (f"{where}{problem}.", self.advice))))
+
+
+class SettingsError(NudgescribeError):
+    """A setting is unusable; found before the first request."""
+
+
+class ApiError(NudgescribeError):
+    """A request failed. The parts of a run that do not need it can go on."""
+
+
+class LoginError(ApiError):
+    """The credentials were refused: nothing else can work."""
+
+    advice = (
+        "Check the settings api_key, email and password, and that the user exists, is active and "
+        "does not require a second factor."
+    )
+
+
+class AccessError(ApiError):
+    """403 with a session that is certainly alive: this user may not do this."""
+
+    advice = (
+        "The log-in works, so check the user's role and workspaces, and whether the account's "
+        "gateway asks for api_code or client_ip."
+    )
+
+
+class MissingFieldsError(ApiError):
+    """401: the API says that a required body field is missing."""
+
+    advice = "Correct the name of the field with the setting wire_names; --check helps to find it."
+
+
+class BadRequestError(ApiError):
+    """400, or another refusal of the request itself."""
+
+    advice = "The API does not accept this request; --check compares it with the contract."
+
+
+class NotFoundError(ApiError):
+    """404: the campaign, group, run or file is not there, or the account lacks the operation."""
+
+    advice = "It may have been deleted during the run, or the account lacks this operation."
+
+
+class QuotaError(ApiError):
+    """503 on publishing: the account's quota is used up. Trying again now is of no use."""
+
+    advice = "Wait until the quota is renewed, or ask Nudgescribe for a larger one."
+
+
+class RateLimitError(ApiError):
+    """429 on every try."""
+
+    advice = "Lower max_requests_per_second or max_parallel_requests, or raise max_tries."
+
+
+class ServerError(ApiError):
+    """5xx on every try."""
+
+    advice = "The API has a fault of its own; run again later, state has not moved past it."
+
+
+class NetworkError(ApiError):
+    """No whole answer on any try: connection, TLS, time-out or a cut answer."""
+
+    advice = (
+        "Check api_url, network, proxy and ca_bundle; raise request_timeout_seconds if it timed "
+        "out."
+    )
+
+
+class OutcomeUnknownError(NetworkError):
+    """A request that changes the account got no answer: it may or may not have been done."""
+
+    advice = "Look at the account before this is done again."
+
+
+class ContractError(ApiError):
+    """An answer does not have the shape that this package knows."""
+
+    advice = "Run --check: it compares the account with the contract and proposes wire_names."
+
+
+class MessageFileError(ApiError):
+    """A message file is not CSV that can be read."""
+
+    advice = "Look at the file in Nudgescribe; the run stays unfinished in the state until it reads."

@@ -1,0 +1,411 @@
+"""Send one API operation: connection pool, time-outs, retries, request budget, error mapping."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from tap_nudgescribe import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from requests.auth import AuthBase
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 120.0
+"""Upper bound of one wait between tries, whatever Retry-After says."""
+
+FIRST_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation of the contract.
+
+    Attributes:
+        name: The ``operationId``.
+        repeatable: Whether sending it twice does no more than sending it once.
+    """
+
+    name: str
+    method: str
+    path: str
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """How to reach the API; each attribute is the setting of the same name."""
+
+    api_url: str
+    request_timeout_seconds: float = 60
+    max_tries: int = 6
+    max_parallel_requests: int = 4
+    max_requests_per_second: float | None = None
+    user_agent: str | None = None
+    ca_bundle: str | None = None
+    allow_insecure_http: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            SettingsError: for an unusable api_url or ca_bundle.
+        """
+        url = urlsplit(self.api_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.username:
+            problem = "The setting api_url is no http(s) URL without credentials"
+            raise errors.SettingsError(problem)
+        insecure = url.scheme == "http" and not _is_loopback(url.hostname)
+        if insecure and not self.allow_insecure_http:
+            problem = "The setting api_url is http:// to another machine, which sends credentials"
+            advice = "Use https://, or set allow_insecure_http if you know what you do."
+            raise errors.SettingsError(problem + " readable", advice=advice)
+        if self.ca_bundle and not Path(self.ca_bundle).exists():
+            problem = "The file that the setting ca_bundle names does not exist"
+            raise errors.SettingsError(problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request and how it ended: what request metrics are made of."""
+
+    operation: str
+    seconds: float
+    status: int | None
+    """HTTP status; None when there was no answer."""
+
+
+class Transport:
+    """Sends operations over one pool of connections shared by all threads.
+
+    Args:
+        options: How to reach the API.
+        observe: Called after every request, from any thread.
+        sleep: Waits for seconds; replaced by tests.
+    """
+
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        *,
+        observe: Callable[[Exchange], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Open no connection yet."""
+        # urllib3 logs whole URLs at DEBUG, and the query of a presigned one is a secret.
+        logging.getLogger("urllib3").setLevel(logging.INFO)
+        self.options = options
+        self._observe = observe
+        self._sleep = sleep
+        self._api = self._pool()
+        self._storage = self._pool()
+        self._budget = _Budget(options.max_requests_per_second, sleep)
+        self._server_time: datetime | None = None
+
+    @property
+    def server_time(self) -> datetime:
+        """The time of the server's last answer by its own clock; by ours if it names none."""
+        return self._server_time or datetime.now(timezone.utc)
+
+    def call(
+        self,
+        operation: Operation,
+        body: Mapping[str, Any] | None,
+        *,
+        auth: AuthBase,
+        renew: Callable[[str], bool] = lambda _: False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Send an operation and return its answer: decoded JSON, or text for ``text/csv``.
+
+        Args:
+            operation: What to call.
+            body: JSON body with wire names; None for no body.
+            auth: Adds the credentials.
+            renew: Told of an access token that was refused; says whether to try again.
+            headers: Further headers.
+
+        Raises:
+            ApiError: one of its subclasses, when the last try has failed.
+        """
+
+        def attempt() -> Any:  # noqa: ANN401
+            response = self._send(operation, body, auth=auth, headers=headers)
+            while response.status_code in {401, 403}:
+                bearer = response.request.headers.get("Authorization", "")
+                if not renew(bearer.removeprefix("Bearer ")):
+                    break
+                response = self._send(operation, body, auth=auth, headers=headers)
+            return _answer(operation, response, body)
+
+        return self._retried(operation, attempt)
+
+    def download(
+        self, operation: str, url: str, *, offset: int, etag: str | None
+    ) -> requests.Response:
+        """Open a presigned URL for streaming, from a byte offset, without any credentials.
+
+        Raises:
+            AccessError: when the URL has expired or is refused.
+            ContractError: when the server ignores the offset, or the file has changed.
+            ServerError: for 5xx.
+            NetworkError: when there is no answer.
+        """
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers |= {"Range": f"bytes={offset}-"} | ({"If-Match": etag} if etag else {})
+        started = time.monotonic()
+        status = None
+        try:
+            response = self._storage.get(
+                url,
+                headers=headers,
+                auth=_no_credentials,
+                stream=True,
+                allow_redirects=False,
+                timeout=self.options.request_timeout_seconds,
+            )
+            status = response.status_code
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _network_error(operation, error) from None
+        finally:
+            self._observed(operation, started, status)
+        if status == (206 if offset else 200):
+            return response
+        response.close()
+        raise _download_error(operation, status)
+
+    def _pool(self) -> requests.Session:
+        session = requests.Session()
+        adapter = HTTPAdapter(
+            pool_connections=2, pool_maxsize=self.options.max_parallel_requests + 1
+        )
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        session.headers["User-Agent"] = self.options.user_agent or "nudgescribe-meltano"
+        if self.options.ca_bundle:
+            session.verify = self.options.ca_bundle
+        return session
+
+    def _send(
+        self,
+        operation: Operation,
+        body: Mapping[str, Any] | None,
+        *,
+        auth: AuthBase,
+        headers: Mapping[str, str] | None,
+    ) -> requests.Response:
+        self._budget.wait()
+        started = time.monotonic()
+        status = None
+        try:
+            response = self._api.request(
+                operation.method,
+                self.options.api_url.rstrip("/") + operation.path,
+                json=body,
+                headers={"Content-Type": "application/json"} | dict(headers or {}),
+                auth=auth,
+                timeout=self.options.request_timeout_seconds,
+                allow_redirects=False,
+            )
+            status = response.status_code
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _network_error(operation.name, error) from None
+        finally:
+            self._observed(operation.name, started, status)
+        with suppress(KeyError, TypeError, ValueError):
+            self._server_time = email.utils.parsedate_to_datetime(response.headers["Date"])
+        return response
+
+    def _observed(self, operation: str, started: float, status: int | None) -> None:
+        seconds = time.monotonic() - started
+        self._observe(Exchange(operation=operation, seconds=seconds, status=status))
+
+    def _retried(self, operation: Operation, attempt: Callable[[], T]) -> T:
+        waits = _waits()
+        for number in range(1, self.options.max_tries + 1):
+            try:
+                return attempt()
+            except _Passing as passing:
+                error = passing.error
+                wait = next(waits) if passing.wait is None else passing.wait
+            except errors.NetworkError as problem:
+                error = problem
+                wait = next(waits)
+                if not operation.repeatable:
+                    raise errors.OutcomeUnknownError(
+                        problem.problem, operation=operation.name
+                    ) from None
+            if number == self.options.max_tries or not _may_repeat(operation, error):
+                raise error from None
+            logger.warning(
+                "%s Try %d of %d follows in %.1f s",
+                error,
+                number + 1,
+                self.options.max_tries,
+                wait,
+            )
+            self._sleep(wait)
+        raise AssertionError  # max_tries is at least 1
+
+
+class _Passing(Exception):  # noqa: N818
+    """A failure that may pass, with the seconds that the server asked to wait."""
+
+    def __init__(self, error: errors.ApiError, wait: float | None = None) -> None:
+        self.error = error
+        self.wait = wait
+
+
+class _Budget:
+    """Spaces requests so that no more than a number a second are sent."""
+
+    def __init__(self, per_second: float | None, sleep: Callable[[float], None]) -> None:
+        self._interval = 1 / per_second if per_second else 0
+        self._sleep = sleep
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        if not self._interval:
+            return
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._interval
+        if turn > now:
+            self._sleep(turn - now)
+
+
+def _answer(
+    operation: Operation, response: requests.Response, body: Mapping[str, Any] | None
+) -> Any:  # noqa: ANN401
+    """Return what a response says, or raise the error that its status means here."""
+    name = operation.name
+    match response.status_code:
+        case 200 | 201 | 202:
+            if response.headers.get("Content-Type", "").startswith("text/csv"):
+                return response.content
+            try:
+                return msgspec.json.decode(response.content)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise _Passing(_answer_is_no_json(name)) from None
+        case 204:
+            return {}
+        case 400:
+            problem = "The API refuses the request (status 400)"
+            raise errors.BadRequestError(problem, operation=name)
+        case 401:
+            fields = ", ".join(sorted(body or ())) or "none"
+            problem = f"The API says a required field is missing (401); fields sent: {fields}"
+            raise errors.MissingFieldsError(problem, operation=name)
+        case 403:
+            problem = "The API refuses access (403)"
+            raise errors.AccessError(problem, operation=name)
+        case 404:
+            raise errors.NotFoundError("Not found (404)", operation=name)
+        case 429:
+            problem = "Too many requests (429)"
+            raise _Passing(
+                errors.RateLimitError(problem, operation=name),
+                _retry_after(response.headers.get("Retry-After")),
+            )
+        case 503 if name == "publish_messages":
+            raise errors.QuotaError("The publishing quota is used up (503)", operation=name)
+        case status if status >= 500:
+            problem = f"The API has failed (status {status})"
+            raise _Passing(
+                errors.ServerError(problem, operation=name),
+                _retry_after(response.headers.get("Retry-After")),
+            )
+        case status:
+            problem = f"The API answers with an unknown status ({status})"
+            raise errors.ContractError(problem, operation=name)
+
+
+def _answer_is_no_json(operation: str) -> errors.ContractError:
+    return errors.ContractError("The answer is no JSON", operation=operation)
+
+
+def _may_repeat(operation: Operation, error: errors.ApiError) -> bool:
+    """Say whether a failed operation may be sent again.
+
+    429 says that nothing was done; after any other failure an operation that is not repeatable
+    may have been done.
+    """
+    return operation.repeatable or isinstance(error, errors.RateLimitError)
+
+
+def _network_error(operation: str, error: Exception) -> errors.NetworkError:
+    # The text of these exceptions holds URLs, presigned ones included: the type has to do.
+    return errors.NetworkError(f"No whole answer ({type(error).__name__})", operation=operation)
+
+
+def _download_error(operation: str, status: int | None) -> errors.ApiError:
+    match status:
+        case 400 | 401 | 403 | 404 | 410:
+            problem = f"The storage refuses the download URL ({status}); it may have expired"
+            return errors.AccessError(problem, operation=operation)
+        case int() if status >= 500 or status == 429:
+            return errors.ServerError(f"The storage has failed ({status})", operation=operation)
+        case 412 | 416:
+            problem = f"The file changed while it was read ({status})"
+            return errors.ContractError(problem, operation=operation)
+        case _:
+            problem = f"The storage does not continue a download as asked ({status})"
+            return errors.ContractError(problem, operation=operation)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, clamped; None without one."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            until = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = until.timestamp() - time.time()
+    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+
+
+def _waits() -> Iterator[float]:
+    """Yield exponentially growing waits in seconds, each drawn at random below its bound."""
+    bound = FIRST_WAIT_SECONDS
+    while True:
+        yield random.uniform(bound / 2, bound)  # noqa: S311 (jitter, not a secret)
+        bound = min(bound * 2, LONGEST_WAIT_SECONDS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep requests from adding credentials out of a netrc file."""
+    return request
