@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from tap_nudgescribe import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from requests.auth import AuthBase
 
@@ -195,6 +195,10 @@ class Transport:
         response.close()
         raise _download_error(operation, status)
 
+    def pause(self, number: int) -> None:
+        """Wait before another try, longer with each failed one (counted from 1)."""
+        self._sleep(_wait(number))
+
     def _pool(self) -> requests.Session:
         session = requests.Session()
         adapter = HTTPAdapter(
@@ -242,16 +246,15 @@ class Transport:
         self._observe(Exchange(operation=operation, seconds=seconds, status=status))
 
     def _retried(self, operation: Operation, attempt: Callable[[], T]) -> T:
-        waits = _waits()
         for number in range(1, self.options.max_tries + 1):
             try:
                 return attempt()
             except _Passing as passing:
                 error = passing.error
-                wait = next(waits) if passing.wait is None else passing.wait
+                wait = _wait(number) if passing.wait is None else passing.wait
             except errors.NetworkError as problem:
                 error = problem
-                wait = next(waits)
+                wait = _wait(number)
                 if not operation.repeatable:
                     raise errors.OutcomeUnknownError(
                         problem.problem, operation=operation.name
@@ -391,12 +394,10 @@ def _retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
 
 
-def _waits() -> Iterator[float]:
-    """Yield exponentially growing waits in seconds, each drawn at random below its bound."""
-    bound = FIRST_WAIT_SECONDS
-    while True:
-        yield random.uniform(bound / 2, bound)  # noqa: S311 (jitter, not a secret)
-        bound = min(bound * 2, LONGEST_WAIT_SECONDS)
+def _wait(number: int) -> float:
+    """Return the seconds to wait after a failed try: growing twofold, drawn below the bound."""
+    bound = min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
+    return random.uniform(bound / 2, bound)  # noqa: S311 (jitter, not a secret)
 
 
 def _is_loopback(host: str) -> bool:

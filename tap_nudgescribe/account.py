@@ -1,0 +1,99 @@
+"""What several streams read of an account, read once: workspaces, campaigns, groups, fields, runs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from tap_nudgescribe.errors import AccessError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tap_nudgescribe.client import NudgescribeClient
+    from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.profile import ProfileField
+
+T = TypeVar("T")
+
+PROBES = 3
+"""How many campaigns are asked before an account is said to lack the rerun operations."""
+
+
+class Account:
+    """Memoised reads of one account. What fails is not remembered.
+
+    Args:
+        client: The API.
+        workspace_ids: Workspaces besides those that have campaigns.
+    """
+
+    def __init__(self, client: NudgescribeClient, workspace_ids: Sequence[str] = ()) -> None:
+        """Read nothing yet."""
+        self.client = client
+        self._workspace_ids = workspace_ids
+        self._known: dict[tuple[str, str], object] = {}
+
+    def workspaces(self) -> list[Row]:
+        """Return all workspaces, those of the setting ``workspace_ids`` last."""
+        listed = self._once("workspaces", "", self.client.list_campaigns)
+        seen = {workspace["workspace_id"] for workspace in listed}
+        named = dict.fromkeys(self._workspace_ids)
+        return listed + [
+            {"workspace_id": name, "campaigns": []} for name in named if name not in seen
+        ]
+
+    def campaigns(self) -> list[Row]:
+        """Return all campaigns, each with its ``workspace_id``."""
+        return campaigns_of(self.workspaces())
+
+    def groups(self, workspace_id: str) -> list[Row]:
+        """Return the customer groups of a workspace."""
+        return self._once("groups", workspace_id, lambda: self.client.list_groups(workspace_id))
+
+    def fields(self, workspace_id: str) -> list[ProfileField]:
+        """Return the profile fields of a workspace."""
+        return self._once("fields", workspace_id, lambda: self.client.list_fields(workspace_id))
+
+    def runs(self, campaign_id: str) -> list[Row]:
+        """Return the runs of a campaign, oldest first."""
+        return self._once(
+            "runs",
+            campaign_id,
+            lambda: sorted(self.client.list_runs(campaign_id), key=lambda run: run["run_number"]),
+        )
+
+    def forget_campaigns(self) -> None:
+        """Read campaigns and runs anew next time, after they were changed."""
+        for key in [key for key in self._known if key[0] in {"workspaces", "runs"}]:
+            del self._known[key]
+
+    @cached_property
+    def has_reruns(self) -> bool:
+        """Whether the account has the rerun operations, which the vendor marks as Testing.
+
+        An account lacks them if they are refused for each of the first campaigns.
+        """
+        probed = self.campaigns()[:PROBES]
+        for campaign in probed:
+            try:
+                self.runs(campaign["campaign_id"])
+            except (AccessError, NotFoundError):
+                continue
+            return True
+        return not probed
+
+    def _once(self, kind: str, name: str, read: Callable[[], T]) -> T:
+        key = (kind, name)
+        if key not in self._known:
+            self._known[key] = read()
+        return self._known[key]  # type: ignore[return-value]
+
+
+def campaigns_of(workspaces: list[Row]) -> list[Row]:
+    """Return the campaigns in workspaces, each with its ``workspace_id``."""
+    return [
+        {**campaign, "workspace_id": workspace["workspace_id"]}
+        for workspace in workspaces
+        for campaign in workspace["campaigns"]
+    ]

@@ -1,0 +1,152 @@
+"""How far an incremental stream has come: one bookmark, and what is unfinished behind it.
+
+A stream's state is ``{"replication_key", "replication_key_value", "unfinished": {part: …}}``.
+A part is a customer group or a campaign. A part that failed stays in ``unfinished`` with the
+value it has to start from, so the bookmark can move on for the others and nothing is lost. State
+does not grow with the account, only with what is unfinished.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SETTLED_AFTER = timedelta(days=1)
+"""What is older than this will not get a twin of the same time.
+
+Longer than any time zone is wide, because the zone of the API's timestamps is assumed.
+"""
+
+
+class Bookmark:
+    """The bookmark of one stream.
+
+    Args:
+        state: The stream's own, writable state.
+        replication_key: Name of the property that the bookmark holds.
+        config: Settings ``start_date``, ``end_date`` and ``lookback_days``.
+        incremental: Whether the bookmark counts at all; otherwise everything is read.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, Any],
+        *,
+        replication_key: str,
+        config: Mapping[str, Any],
+        incremental: bool,
+    ) -> None:
+        """Read where to start from; the state is not touched."""
+        self._state = state
+        self._key = replication_key
+        self._incremental = incremental
+        self._seen: datetime | None = None
+        self._lookback = timedelta(days=config.get("lookback_days") or 0)
+        self._floor = _moment(config.get("start_date")) if incremental else None
+        self.end = _moment(config.get("end_date")) if incremental else None
+        value = None
+        if incremental and state.get("replication_key") in {None, replication_key}:
+            value = _moment(state.get("replication_key_value"))
+        self._start = value
+        self._unfinished: dict[str, Any] = (
+            dict(state.get("unfinished", {})) if incremental else {}
+        )
+
+    @property
+    def unfinished(self) -> Mapping[str, Any]:
+        """What earlier runs left unfinished, by part."""
+        return self._unfinished
+
+    @property
+    def start(self) -> datetime | None:
+        """From when on parts are read that nothing is unfinished of; None for everything."""
+        return self._from(self._start)
+
+    def start_of(self, *parts: str) -> datetime | None:
+        """Return from when on something has to be read; None for everything.
+
+        Args:
+            parts: What it belongs to, from the inside out; the first unfinished one decides.
+        """
+        for part in parts:
+            if part in self._unfinished:
+                return self._from(_moment(self._unfinished[part]["since"]))
+        return self.start
+
+    def start_of_new(self) -> datetime | None:
+        """Return from when on a part has to be read that earlier runs did not know."""
+        return self._floor
+
+    def is_new(self, created: datetime | None) -> bool:
+        """Say whether a part may be unknown to earlier runs, by when it came to be."""
+        return created is None or self._start is None or created >= self._start
+
+    def covers(self, value: datetime | None, start: datetime | None) -> bool:
+        """Say whether a row with a replication key value is to be sent. No value: always."""
+        if value is None:
+            return True
+        return (start is None or value >= start) and (self.end is None or value < self.end)
+
+    def saw(self, value: datetime | None) -> None:
+        """Remember the greatest value that was sent."""
+        if value is not None and (self._seen is None or value > self._seen):
+            self._seen = value
+
+    def keep(self, part: str, **progress: Any) -> None:  # noqa: ANN401 (JSON)
+        """Write that a part is unfinished, from where it started and how far it came."""
+        if not self._incremental:
+            return
+        known = self._unfinished.get(part)
+        since = known["since"] if known else self._start and format_timestamp(self._start)
+        self._unfinished[part] = {"since": since, **progress}
+        self._write_unfinished()
+
+    def done(self, part: str) -> None:
+        """Write that a part is finished."""
+        if self._unfinished.pop(part, None) is not None:
+            self._write_unfinished()
+
+    def forget_except(self, parts: set[str]) -> None:
+        """Drop what is unfinished of parts that the account no longer has."""
+        for part in self._unfinished.keys() - parts:
+            self.done(part)
+
+    def advance(self, as_of: datetime) -> None:
+        """Move the bookmark to the greatest value seen, once the whole stream has been read.
+
+        Args:
+            as_of: The server's time when reading began. The bookmark never passes it, because
+                what changed later may have been missed.
+        """
+        if not self._incremental or self._seen is None:
+            return
+        reached = min(self._seen, as_of)
+        if as_of - reached > SETTLED_AFTER:
+            # Bookmarks are inclusive, for ties; an old one has none to come.
+            reached += timedelta(microseconds=1)
+        if self._start is None or reached > self._start:
+            self._state["replication_key"] = self._key
+            self._state["replication_key_value"] = format_timestamp(reached)
+
+    def _from(self, start: datetime | None) -> datetime | None:
+        if start is not None:
+            start -= self._lookback
+        if self._floor and (start is None or start < self._floor):
+            return self._floor
+        return start
+
+    def _write_unfinished(self) -> None:
+        # A new object each time: a STATE message may be written between any two steps.
+        if self._unfinished:
+            self._state["unfinished"] = dict(self._unfinished)
+        else:
+            self._state.pop("unfinished", None)
+
+
+def _moment(value: str | None) -> datetime | None:
+    return parse_timestamp(value) if value else None

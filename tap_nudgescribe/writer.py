@@ -1,0 +1,67 @@
+"""Write Singer messages to stdout: RECORDs in blocks, everything else at once and in order."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter, SingerMessageType
+from singer_sdk.singerlib.encoding.simple import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BLOCK_BYTES = 256 * 1024
+
+NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""U+0000 as JSON escapes it, not preceded by an odd number of backslashes."""
+
+REPLACEMENT = rb"\1\\ufffd"
+
+
+class BlockWriter(GenericSingerWriter[bytearray, Message]):
+    """Gathers RECORD lines and writes them in blocks; any other message flushes at once.
+
+    U+0000, which Postgres and other warehouses refuse, becomes U+FFFD; ``replaced`` counts it.
+
+    A signal that arrives while a block is being written must not cut a line: whoever handles it
+    asks :attr:`writing` and leaves a function in :attr:`then`, which is called after the write.
+    """
+
+    def __init__(self) -> None:
+        """Begin with an empty block."""
+        super().__init__()
+        self.replaced = 0
+        self.writing = False
+        self.then: Callable[[], None] | None = None
+        self._block = bytearray()
+
+    def serialize_message(self, message: Message) -> bytearray:
+        """Return a message as one line of JSON."""
+        line = bytearray(encoder.encode(message.to_dict()))
+        if b"\\u0000" in line:
+            line, count = NUL.subn(REPLACEMENT, line)
+            self.replaced += count
+            line = bytearray(line)
+        line += b"\n"
+        return line
+
+    def write_message(self, message: Message) -> None:
+        """Add a message to the block, and write the block when it is time."""
+        self._block += self.serialize_message(message)
+        if message.type is not SingerMessageType.RECORD or len(self._block) >= BLOCK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        block, self._block = self._block, bytearray()
+        self.writing = True
+        try:
+            sys.stdout.buffer.write(block)
+            sys.stdout.flush()
+        finally:
+            self.writing = False
+        if self.then:
+            self.then()
