@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from tap_nudgescribe.client import NudgescribeClient
     from tap_nudgescribe.envelopes import Row
-    from tap_nudgescribe.profile import ProfileField
 
 T = TypeVar("T")
 
@@ -51,7 +50,7 @@ class Account:
         """Return the customer groups of a workspace."""
         return self._once("groups", workspace_id, lambda: self.client.list_groups(workspace_id))
 
-    def fields(self, workspace_id: str) -> list[ProfileField]:
+    def fields(self, workspace_id: str) -> list[Row]:
         """Return the profile fields of a workspace."""
         return self._once("fields", workspace_id, lambda: self.client.list_fields(workspace_id))
 

@@ -97,6 +97,10 @@ class Bookmark:
         if value is not None and (self._seen is None or value > self._seen):
             self._seen = value
 
+    def passed(self, value: datetime) -> bool:
+        """Say whether a value lies beyond all that were sent."""
+        return self._seen is not None and value > self._seen
+
     def keep(self, part: str, **progress: Any) -> None:  # noqa: ANN401 (JSON)
         """Write that a part is unfinished, from where it started and how far it came."""
         if not self._incremental:

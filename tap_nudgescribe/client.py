@@ -57,6 +57,9 @@ OPERATIONS = {
 }
 
 
+PROFILE_FIELD_KEYS = ("field_id", "field_name", "field_type")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
     """What a log-in needs, and the headers that some accounts' gateways ask for."""
@@ -161,17 +164,11 @@ class NudgescribeClient:
             "list_groups", {"workspace_id": workspace_id}, "groups", ["customer_group_id"]
         )
 
-    def list_field_rows(self, workspace_id: str) -> list[Row]:
-        """Return all profile fields of a workspace as they come."""
+    def list_fields(self, workspace_id: str) -> list[Row]:
+        """Return all profile fields of a workspace; :func:`profile_field` reads one."""
         return self._rows(
-            "list_fields", {"workspace_id": workspace_id}, "fields", ["field_name", "field_type"]
+            "list_fields", {"workspace_id": workspace_id}, "fields", PROFILE_FIELD_KEYS
         )
-
-    def list_fields(self, workspace_id: str) -> list[ProfileField]:
-        """Return all profile fields of a workspace as definitions."""
-        return [
-            profile_field(workspace_id, row) for row in self.list_field_rows(workspace_id)
-        ]
 
     def count_customer_pages(self, workspace_id: str, customer_group_id: str) -> int:
         """Return the number of pages that hold a group's customers."""
@@ -291,7 +288,7 @@ def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
     """Turn a row of ``list_fields`` into a definition."""
     return ProfileField(
         workspace_id=workspace_id,
-        field_id=str(row.get("field_id", row["field_name"])),
+        field_id=str(row["field_id"]),
         name=str(row["field_name"]),
         field_type=str(row["field_type"]),
         field_format=row.get("field_format"),

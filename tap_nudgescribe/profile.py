@@ -1,0 +1,294 @@
+"""Customer profile fields: their definitions, their formats, and typed columns for their values."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.columns import column_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
+
+PIVOT = 69
+"""Two-digit years from here on are 19xx, those below 20xx (assumed; POSIX does the same)."""
+
+_PARTS = {
+    "yyyy": r"(?P<year>\d{4})",
+    "yy": r"(?P<short>\d{2})",
+    "MMMM": "(?P<month_name>" + "|".join(MONTHS) + ")",
+    "MMM": "(?P<month_mark>" + "|".join(month[:3] for month in MONTHS) + ")",
+    "MM": r"(?P<month>\d{1,2})",
+    "dd": r"(?P<day>\d{1,2})",
+}
+_TOKEN = re.compile("yyyy|yy|MMMM|MMM|MM|dd")
+
+
+@dataclass(frozen=True)
+class ProfileField:
+    """The definition of one profile field in one workspace (operation ``list_fields``)."""
+
+    workspace_id: str
+    field_id: str
+    name: str
+    field_type: str
+    field_format: str | None = None
+    display_name: str | None = None
+    required: bool = False
+    unique_identifier: bool = False
+    encrypted: bool = False
+    options: tuple[str, ...] = ()
+
+
+class DateFormat:
+    """One of the documented date patterns, for both directions."""
+
+    def __init__(self, pattern: str) -> None:
+        """Compile a pattern such as ``dd MMM yyyy``."""
+        self._tokens = _TOKEN.split(pattern), _TOKEN.findall(pattern)
+        separators, tokens = self._tokens
+        expression = re.escape(separators[0])
+        for token, separator in zip(tokens, separators[1:], strict=True):
+            expression += _PARTS[token] + re.escape(separator)
+        self._expression = re.compile(rf"\s*{expression}\s*", re.IGNORECASE)
+        self._iso = pattern == "yyyy-MM-dd"
+
+    def parse(self, text: str) -> date:
+        """Return the date that a text of this pattern names.
+
+        Raises:
+            ValueError: for another text; the message does not hold it.
+        """
+        if self._iso:
+            text = text.strip().partition("T")[0]
+        match = self._expression.fullmatch(text)
+        if not match:
+            problem = "no date of the field's format"
+            raise ValueError(problem)
+        found = match.groupdict()
+        if "year" in found:
+            year = int(found["year"])
+        else:
+            year = int(found["short"]) + (1900 if int(found["short"]) >= PIVOT else 2000)
+        if "month" in found:
+            month = int(found["month"])
+        else:
+            mark = (found.get("month_name") or found["month_mark"])[:3].title()
+            month = [name[:3] for name in MONTHS].index(mark) + 1
+        try:
+            return date(year, month, int(found["day"]))
+        except ValueError:
+            problem = "no such day in the calendar"
+            raise ValueError(problem) from None
+
+    def render(self, day: date) -> str:
+        """Return a date as text of this pattern."""
+        values = {
+            "yyyy": f"{day.year:04d}",
+            "yy": f"{day.year % 100:02d}",
+            "MMMM": MONTHS[day.month - 1],
+            "MMM": MONTHS[day.month - 1][:3],
+            "MM": f"{day.month:02d}",
+            "dd": f"{day.day:02d}",
+        }
+        separators, tokens = self._tokens
+        pairs = zip(tokens, separators[1:], strict=True)
+        return separators[0] + "".join(values[token] + rest for token, rest in pairs)
+
+
+DATE_FORMATS = {
+    pattern: DateFormat(pattern)
+    for pattern in (
+        "yyyy-MM-dd",
+        "dd/MM/yyyy",
+        "MM/dd/yyyy",
+        "dd-MM-yyyy",
+        "MM-dd-yyyy",
+        "dd.MM.yyyy",
+        "yyyy/MM/dd",
+        "dd MMM yyyy",
+        "MMM dd, yyyy",
+        "MMMM dd, yyyy",
+        "dd MMMM yyyy",
+        "yy/MM/dd",
+        "dd/MM/yy",
+        "MM/dd/yy",
+    )
+}
+"""The documented date formats."""
+
+_AMOUNT = re.compile(
+    r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
+    r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*"
+)
+
+
+def parse_number(value: object) -> Decimal:
+    """Return a number exactly as it is written.
+
+    Raises:
+        ValueError: for what is no finite number; the message does not hold it.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("no number")  # noqa: EM101, TRY003, TRY004
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise ValueError("no number")  # noqa: EM101, TRY003
+    return number
+
+
+def parse_currency(value: object) -> Decimal:
+    """Return an amount: a number with ``.`` for decimals, perhaps with a code or a sign.
+
+    Raises:
+        ValueError: for anything else, a decimal comma included; the message does not hold it.
+    """
+    if isinstance(value, str):
+        match = _AMOUNT.fullmatch(value)
+        if not match:
+            raise ValueError("no amount")  # noqa: EM101, TRY003
+        return Decimal(match[1].replace(",", ""))
+    return parse_number(value)
+
+
+def as_text(value: object) -> str:
+    """Return a value of any JSON type as text; a text as it is."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def _kind(field: ProfileField) -> str:
+    if field.encrypted:
+        return "string"
+    kind = field.field_type.lower()
+    if kind == "date" and field.field_format not in DATE_FORMATS:
+        return "string"
+    return kind if kind in {"number", "date", "currency"} else "string"
+
+
+def _parser(field: ProfileField, kind: str) -> Callable[[Any], object]:
+    """Return what turns a value of a field into a value of its column."""
+    match kind:
+        case "number":
+            return parse_number
+        case "currency":
+            return parse_currency
+        case "date":
+            pattern = DATE_FORMATS[field.field_format or ""]
+
+            def parse(value: object) -> str:
+                if not isinstance(value, str):
+                    raise ValueError("no date")  # noqa: EM101, TRY003, TRY004
+                return pattern.parse(value).isoformat()
+
+            return parse
+        case _:
+            return as_text
+
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "string": {"type": ["string", "null"]},
+    "number": {"type": ["number", "null"]},
+    "currency": {"type": ["number", "null"]},
+    "date": {"type": ["string", "null"], "format": "date"},
+}
+
+
+class ProfileColumns:
+    """Typed columns for the profile fields of all workspaces.
+
+    Fields of one name share a column. Where their types differ, or one of them is encrypted, the
+    column is a string. A currency field has a second column with its code.
+
+    Args:
+        fields: The definitions.
+        reserved: Column names that are taken.
+
+    Attributes:
+        schema: JSON schema by column, in the order of the fields' names.
+    """
+
+    def __init__(self, fields: Iterable[ProfileField], *, reserved: Iterable[str]) -> None:
+        """Choose name and type of each column."""
+        by_name: dict[str, list[ProfileField]] = {}
+        for field in fields:
+            by_name.setdefault(field.name, []).append(field)
+        self._kinds = {
+            name: kinds.pop() if len(kinds := {_kind(field) for field in same}) == 1 else "string"
+            for name, same in sorted(by_name.items())
+        }
+        codes = {name: f"{name} currency" for name, kind in self._kinds.items() if kind == "currency"}
+        names = column_names([*self._kinds, *codes.values()], reserved=reserved)
+        self._fields = by_name
+        self._columns = {name: names[name] for name in self._kinds}
+        self._code_columns = {name: names[code] for name, code in codes.items()}
+        self.schema: dict[str, dict[str, Any]] = {}
+        for name, kind in self._kinds.items():
+            description = f"Profile field of type {' or '.join(_types(by_name[name]))}"
+            self.schema[self._columns[name]] = _SCHEMAS[kind] | {
+                "title": name,
+                "description": description,
+            }
+            if name in self._code_columns:
+                self.schema[self._code_columns[name]] = _SCHEMAS["string"] | {
+                    "title": codes[name],
+                    "description": f"ISO 4217 code of {name}, known from the field's format",
+                }
+
+    def reader(
+        self, workspace_id: str, unparsed: Callable[[str], None]
+    ) -> Callable[[Mapping[str, Any]], dict[str, object]]:
+        """Return what turns a customer's profile in a workspace into values of all columns.
+
+        Args:
+            workspace_id: Whose definitions hold.
+            unparsed: Called with a field's name for each value that does not have its type; the
+                column is null then.
+        """
+        empty = dict.fromkeys(self.schema)
+        parsers = []
+        for name, kind in self._kinds.items():
+            for field in self._fields[name]:
+                if field.workspace_id == workspace_id:
+                    parse = _parser(field, kind)
+                    code = field.field_format if kind == "currency" else None
+                    blank = kind != "string"
+                    parsers.append(
+                        (name, self._columns[name], parse, blank, self._code_columns.get(name), code)
+                    )
+
+        def read(profile: Mapping[str, Any]) -> dict[str, object]:
+            record: dict[str, object] = empty.copy()
+            for name, column, parse, blank, code_column, code in parsers:
+                value = profile.get(name)
+                if value is None or (blank and value == ""):
+                    continue
+                try:
+                    record[column] = parse(value)
+                except ValueError:
+                    unparsed(name)
+                    continue
+                if code_column:
+                    record[code_column] = code
+            return record
+
+        return read
+
+
+def _types(fields: Sequence[ProfileField]) -> list[str]:
+    return sorted({field.field_type + (" (encrypted)" if field.encrypted else "") for field in fields})
+

@@ -1,0 +1,262 @@
+"""The tap: its settings, its streams, its command line, and how a run ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import click
+from singer_sdk import Tap, metrics
+from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError
+from typing_extensions import override
+
+from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
+from tap_nudgescribe.settings import TAP_SETTINGS
+from tap_nudgescribe.writer import BlockWriter
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from singer_sdk import Stream
+
+    from tap_nudgescribe.account import Account
+    from tap_nudgescribe.failures import Failures
+    from tap_nudgescribe.transport import Exchange
+
+PACKAGE = "nudgescribe-meltano"
+
+logger = logging.getLogger("tap-nudgescribe")
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop; the state is written and the run ends."""
+
+    def __init__(self, signum: int) -> None:
+        """Remember which signal."""
+        super().__init__(signum)
+        self.exit_code = 128 + signum
+
+
+class TapNudgescribe(Tap):
+    """Singer tap for the Nudgescribe customer-messaging platform."""
+
+    name = "tap-nudgescribe"
+    package_name = PACKAGE
+    message_writer_class = BlockWriter
+    config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TAP_SETTINGS).to_dict()
+
+    @cached_property
+    def failures(self) -> Failures:
+        """The parts of this run that failed."""
+        from tap_nudgescribe.failures import Failures  # noqa: PLC0415 (fast start-up)
+
+        return Failures()
+
+    @cached_property
+    def account(self) -> Account:
+        """The account that the settings name.
+
+        Raises:
+            SettingsError: for an unusable setting.
+        """
+        from tap_nudgescribe.account import Account  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.client import NudgescribeClient  # noqa: PLC0415 (fast start-up)
+
+        client = NudgescribeClient.from_config(self.config, observe=self._observe)
+        return Account(client, self.config.get("workspace_ids") or ())
+
+    @override
+    def discover_streams(self) -> list[Stream]:
+        """Return all streams; with credentials, profile fields and message columns are typed."""
+        from tap_nudgescribe import streams  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.messages import PublishedMessages  # noqa: PLC0415 (fast start-up)
+
+        return [
+            streams.Workspaces(self),
+            streams.CustomerGroups(self),
+            streams.ProfileFields(self),
+            streams.Customers(self, self._profile_columns()),
+            streams.Campaigns(self),
+            streams.CampaignRuns(self),
+            streams.RunMessages(self),
+            PublishedMessages(self, self._message_headers()),
+        ]
+
+    @property
+    def _can_log_in(self) -> bool:
+        return all(self.config.get(name) for name in ("api_key", "email", "password"))
+
+    def _profile_columns(self) -> Any:  # noqa: ANN401
+        from tap_nudgescribe.client import profile_field  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.profile import ProfileColumns  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.streams import Customers  # noqa: PLC0415 (fast start-up)
+
+        fields = []
+        if self._can_log_in:
+            for workspace in self.account.workspaces():
+                workspace_id = workspace["workspace_id"]
+                try:
+                    rows = self.account.fields(workspace_id)
+                except ApiError as error:
+                    # Reading the workspace's customers will fail and be reported.
+                    logger.warning("Workspace %s has no typed columns: %s", workspace_id, error)
+                    continue
+                fields += [profile_field(workspace_id, row) for row in rows]
+        return ProfileColumns(fields, reserved=[*Customers.properties, "_extra"])
+
+    def _message_headers(self) -> list[str]:
+        from tap_nudgescribe.messages import sample_headers  # noqa: PLC0415 (fast start-up)
+
+        known = self.input_catalog and self.input_catalog.get_stream("published_messages")
+        if known or not self._can_log_in:
+            return []
+        return sample_headers(self.account)
+
+    def _observe(self, exchange: Exchange) -> None:
+        """Turn a request into the SDK's request metric."""
+        if exchange.status is not None and exchange.status < 500:  # noqa: PLR2004 (server errors)
+            self.failures.answered()
+        tags = {
+            metrics.Tag.ENDPOINT: exchange.operation,
+            metrics.Tag.HTTP_STATUS_CODE: exchange.status,
+        }
+        metric = metrics.Metric.HTTP_REQUEST_DURATION
+        metrics.log(self.metrics_logger, metrics.Point("timer", metric, exchange.seconds, tags))
+
+    # How a run ends
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop at once, or right after the write that is under way: a line is never cut."""
+        writer = self.message_writer
+        if isinstance(writer, BlockWriter) and writer.writing and writer.then is None:
+
+            def stop() -> NoReturn:
+                raise Interrupted(signum)
+
+            writer.then = stop
+            return
+        raise Interrupted(signum)
+
+    def run(self) -> int:
+        """Sync all streams and return the exit code: 0, or 1 when parts failed."""
+        try:
+            self.sync_all()
+        except (Interrupted, NudgescribeError):
+            self._write_last_state()
+            raise
+        replaced = getattr(self.message_writer, "replaced", 0)
+        if replaced:
+            logger.warning("%d characters U+0000 were replaced by U+FFFD", replaced)
+        if self.failures:
+            self.failures.report()
+            return 1
+        return 0
+
+    def _write_last_state(self) -> None:
+        """Write the state as it is: it never claims what has not been written before it."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if isinstance(self.message_writer, BlockWriter):
+            self.message_writer.then = None
+        self.state_writer.write_state(self.state)
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: Any = None,
+        catalog: Any = None,
+        check: bool = False,
+    ) -> None:
+        """Run the tap, or ``--about``, or ``--check``, and exit with the right code."""
+        if about:
+            cls.print_about(about_format)
+            return
+        import json  # noqa: PLC0415 (only a run needs it)
+
+        def build() -> TapNudgescribe:
+            return cls(
+                config=config.config,
+                parse_env_config=config.parse_env,
+                state=json.load(state) if state else None,
+                catalog=json.load(catalog) if catalog else None,
+            )
+
+        sys.exit(_ended(lambda: _check(build()) if check else build().run()))
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:  # noqa: FBT001
+        """Discover; errors end like those of a run."""
+        if value:
+            ctx.exit(_ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value)))
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Test; errors end like those of a run."""
+        if value != "disabled":
+            ctx.exit(_ended(lambda: super(TapNudgescribe, cls).cb_test(ctx, param, value)))
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        """Add ``--check`` to the SDK's command."""
+        command = super().get_singer_command()
+        command.params.append(
+            click.Option(
+                ["--check"],
+                is_flag=True,
+                help="Log in, try every read once, and compare the answers with the contract.",
+            )
+        )
+        return command
+
+
+def _check(tap: TapNudgescribe) -> int:
+    from tap_nudgescribe.check import check  # noqa: PLC0415 (fast start-up)
+
+    return check(tap.account)
+
+
+def _ended(run: Any) -> int:  # noqa: ANN401
+    """Run something and return its exit code, whatever happens.
+
+    An unexpected error is logged by its type and place only: its text may hold a value.
+    """
+    try:
+        return int(run() or 0)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except Interrupted as interrupted:
+        logger.warning("Interrupted; the state is safe and the next run goes on from it")
+        return interrupted.exit_code
+    except BrokenPipeError:
+        # The interpreter would complain when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ConfigValidationError as error:
+        for problem in error.errors:
+            logger.error("Settings: %s", problem)  # noqa: TRY400
+        return 1
+    except SettingsError as error:
+        logger.error("Settings: %s", error)  # noqa: TRY400
+        return 1
+    except NudgescribeError as error:
+        logger.error("%s", error)  # noqa: TRY400 (no traceback)
+        return 1
+    except Exception as error:  # noqa: BLE001
+        places = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
+        return 1

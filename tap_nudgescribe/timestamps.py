@@ -1,0 +1,31 @@
+"""Read the API's timestamps and write them in one fixed-width form, so that text compares as time."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+_FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return an ISO 8601 timestamp as an aware UTC datetime; a naive one is UTC (assumed).
+
+    Digits beyond microseconds are cut off.
+
+    Raises:
+        ValueError: for anything else; the message does not hold the text.
+    """
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub(r".\1", text.strip()))
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        problem = "no ISO 8601 timestamp"
+        raise ValueError(problem) from None
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``, the form that the SDK writes as well."""
+    return moment.astimezone(timezone.utc).isoformat("T", timespec="microseconds")
