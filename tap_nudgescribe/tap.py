@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
-import traceback
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
-from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
-from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
+from tap_nudgescribe.command import Interrupted, ended
+from tap_nudgescribe.errors import ApiError, NudgescribeError
 from tap_nudgescribe.settings import TAP_SETTINGS
 from tap_nudgescribe.writer import BlockWriter
 
@@ -32,15 +30,6 @@ if TYPE_CHECKING:
 PACKAGE = "nudgescribe-meltano"
 
 logger = logging.getLogger("tap-nudgescribe")
-
-
-class Interrupted(BaseException):
-    """A signal asked the run to stop; the state is written and the run ends."""
-
-    def __init__(self, signum: int) -> None:
-        """Remember which signal."""
-        super().__init__(signum)
-        self.exit_code = 128 + signum
 
 
 class TapNudgescribe(Tap):
@@ -193,21 +182,21 @@ class TapNudgescribe(Tap):
                 catalog=json.load(catalog) if catalog else None,
             )
 
-        sys.exit(_ended(lambda: _check(build()) if check else build().run()))
+        sys.exit(ended(lambda: _check(build()) if check else build().run(), logger))
 
     @classmethod
     @override
     def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:  # noqa: FBT001
         """Discover; errors end like those of a run."""
         if value:
-            ctx.exit(_ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value)))
+            ctx.exit(ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value), logger))
 
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         """Test; errors end like those of a run."""
         if value != "disabled":
-            ctx.exit(_ended(lambda: super(TapNudgescribe, cls).cb_test(ctx, param, value)))
+            ctx.exit(ended(lambda: super(TapNudgescribe, cls).cb_test(ctx, param, value), logger))
 
     @classmethod
     @override
@@ -228,35 +217,3 @@ def _check(tap: TapNudgescribe) -> int:
     from tap_nudgescribe.check import check  # noqa: PLC0415 (fast start-up)
 
     return check(tap.account)
-
-
-def _ended(run: Any) -> int:  # noqa: ANN401
-    """Run something and return its exit code, whatever happens.
-
-    An unexpected error is logged by its type and place only: its text may hold a value.
-    """
-    try:
-        return int(run() or 0)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except Interrupted as interrupted:
-        logger.warning("Interrupted; the state is safe and the next run goes on from it")
-        return interrupted.exit_code
-    except BrokenPipeError:
-        # The interpreter would complain when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except ConfigValidationError as error:
-        for problem in error.errors:
-            logger.error("Settings: %s", problem)  # noqa: TRY400
-        return 1
-    except SettingsError as error:
-        logger.error("Settings: %s", error)  # noqa: TRY400
-        return 1
-    except NudgescribeError as error:
-        logger.error("%s", error)  # noqa: TRY400 (no traceback)
-        return 1
-    except Exception as error:  # noqa: BLE001
-        places = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
-        return 1

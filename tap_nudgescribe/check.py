@@ -1,0 +1,133 @@
+"""``--check``: log in, try every read once, and hold the answers against the contract."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.contract import record_properties
+from tap_nudgescribe.errors import ApiError, LoginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_nudgescribe.account import Account
+    from tap_nudgescribe.envelopes import Row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one operation went."""
+
+    operation: str
+    works: bool | None
+    """None when there was nothing to try it on."""
+    remark: str = ""
+
+
+def check(account: Account) -> int:
+    """Print a table of all reads on stderr and return the exit code: 0 when all that ran works.
+
+    Keys are named, values never.
+    """
+    findings = list(_Walk(account).findings())
+    width = max(len(finding.operation) for finding in findings)
+    for finding in findings:
+        mark = {True: "works", False: "FAILS", None: "not tried"}[finding.works]
+        print(f"{finding.operation:<{width}}  {mark:<9}  {finding.remark}", file=sys.stderr)  # noqa: T201 (a report)
+    return int(any(finding.works is False for finding in findings))
+
+
+class _Walk:
+    """One walk through all reads, each fed by what the ones before it found."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._findings: list[Finding] = []
+
+    def findings(self) -> list[Finding]:
+        """Try every read once."""
+        client = self._account.client
+        try:
+            client.authenticator.session()
+        except ApiError as error:
+            return [Finding("login", works=False, remark=str(error))]
+        self._findings.append(Finding("login", works=True))
+        workspaces = self._rows("list_campaigns", "Workspace", self._account.workspaces)
+        campaigns = [c for w in workspaces or () for c in w["campaigns"]]
+        self._compare("list_campaigns", "Campaign", campaigns)
+        workspace = workspaces[0]["workspace_id"] if workspaces else None
+        groups = self._rows(
+            "list_groups", "CustomerGroup", workspace and (lambda: client.list_groups(workspace))
+        )
+        self._rows(
+            "list_fields", "ProfileField", workspace and (lambda: client.list_fields(workspace))
+        )
+        group = groups[0]["customer_group_id"] if groups else None
+        pages = self._try(
+            "count_customer_pages",
+            group and (lambda: client.count_customer_pages(workspace, group)),
+        )
+        self._rows(
+            "list_customers",
+            "Customer",
+            pages and (lambda: client.list_customers(workspace, group, 1)),
+        )
+        campaign = campaigns[0]["campaign_id"] if campaigns else None
+        self._rows("list_runs", "Run", campaign and (lambda: client.list_runs(campaign)))
+        self._rows(
+            "list_run_messages",
+            "RunMessage",
+            campaign and (lambda: client.list_run_messages(campaign)),
+        )
+        published = next((c["campaign_id"] for c in campaigns if c.get("published_at")), None)
+        files = self._try(
+            "count_message_files", published and (lambda: client.count_message_files(published))
+        )
+        self._try("fetch_message_file", files and (lambda: client.message_file_url(published, 1)))
+        return self._findings
+
+    def _try(self, operation: str, read: Callable[[], Any] | Any) -> Any:  # noqa: ANN401
+        if not callable(read):
+            self._findings.append(Finding(operation, works=None, remark="nothing to try it on"))
+            return None
+        try:
+            answer = read()
+        except LoginError:
+            raise
+        except ApiError as error:
+            self._findings.append(Finding(operation, works=False, remark=str(error)))
+            return None
+        self._findings.append(Finding(operation, works=True))
+        return answer
+
+    def _rows(self, operation: str, component: str, read: Any) -> list[Row] | None:  # noqa: ANN401
+        rows: list[Row] | None = self._try(operation, read)
+        if rows:
+            self._compare(operation, component, rows)
+        return rows
+
+    def _compare(self, operation: str, component: str, rows: list[Row]) -> None:
+        """Add what differs from the contract to the operation's finding."""
+        known = set(record_properties(component))
+        seen = {key for row in rows for key in row} - {"workspace_id"}
+        missing, unknown = known - seen - {"workspace_id"}, seen - known
+        if not rows or not (missing or unknown):
+            return
+        remarks = []
+        if missing:
+            remarks.append(f"without {', '.join(sorted(missing))}")
+        if unknown:
+            remarks.append(f"with unknown {', '.join(sorted(unknown))}")
+        names = {
+            name: close[0]
+            for name in sorted(missing)
+            if (close := get_close_matches(name, sorted(unknown), n=1, cutoff=0.5))
+        }
+        if names:
+            remarks.append(f"try wire_names {names}")
+        self._findings.append(
+            Finding(f"{operation} ({component})", works=True, remark="; ".join(remarks))
+        )

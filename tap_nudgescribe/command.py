@@ -1,0 +1,64 @@
+"""How a command ends: its exit code and its last words, whatever happened."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+from singer_sdk.exceptions import ConfigValidationError
+
+from tap_nudgescribe.errors import NudgescribeError, SettingsError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop; the state is written and the run ends."""
+
+    def __init__(self, signum: int) -> None:
+        """Remember which signal."""
+        super().__init__(signum)
+        self.exit_code = 128 + signum
+
+
+def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
+    """Run something and return its exit code.
+
+    0 is success, 1 a failure, 130 and 143 an interruption. An unexpected error is logged by its
+    type and place only, and a wrong setting by its name: their texts may hold a value.
+    """
+    try:
+        return run() or 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except Interrupted as interrupted:
+        logger.warning("Interrupted; the state is safe and the next run goes on from it")
+        return interrupted.exit_code
+    except BrokenPipeError:
+        # The interpreter would complain when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ConfigValidationError as error:
+        for problem in error.errors:
+            logger.error("Settings: %s", _without_value(problem))  # noqa: TRY400
+    except SettingsError as error:
+        logger.error("Settings: %s", error)  # noqa: TRY400
+    except NudgescribeError as error:
+        logger.error("%s", error)  # noqa: TRY400 (no traceback)
+    except Exception as error:  # noqa: BLE001
+        places = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
+    return 1
+
+
+def _without_value(problem: str) -> str:
+    """Return a settings error of the SDK without the value that jsonschema quotes in it."""
+    _, found, path = problem.rpartition(" in config[")
+    if not found:
+        return problem
+    return f"{path.rstrip(']')} does not have the type or form that its description asks for"
