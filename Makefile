@@ -1,0 +1,33 @@
+# Everything happens in .venv; the machine needs Python 3.11 or later, git and make, no more.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help test lint lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: .venv/ready  ## Run all tests
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest
+
+lint: .venv/ready  ## Check style, types and dependencies
+	@echo "Checking style, types and dependencies"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/deptry .
+
+lock: .venv/ready  ## Renew the hashed requirements
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements/dev.txt
+
+clean:  ## Remove what the other targets made
+	rm -rf .venv .coverage
