@@ -1,4 +1,4 @@
-"""What several streams read of an account, read once: workspaces, campaigns, groups, fields, runs."""
+"""What several streams read of an account, read once."""
 
 from __future__ import annotations
 

@@ -53,9 +53,7 @@ class Bookmark:
         if incremental and state.get("replication_key") in {None, replication_key}:
             value = _moment(state.get("replication_key_value"))
         self._start = value
-        self._unfinished: dict[str, Any] = (
-            dict(state.get("unfinished", {})) if incremental else {}
-        )
+        self._unfinished: dict[str, Any] = dict(state.get("unfinished", {})) if incremental else {}
 
     @property
     def unfinished(self) -> Mapping[str, Any]:

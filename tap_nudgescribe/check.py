@@ -58,14 +58,14 @@ class _Walk:
         workspaces = self._rows("list_campaigns", "Workspace", self._account.workspaces)
         campaigns = [c for w in workspaces or () for c in w["campaigns"]]
         self._compare("list_campaigns", "Campaign", campaigns)
-        workspace = workspaces[0]["workspace_id"] if workspaces else None
+        workspace: Any = workspaces[0]["workspace_id"] if workspaces else None
         groups = self._rows(
             "list_groups", "CustomerGroup", workspace and (lambda: client.list_groups(workspace))
         )
         self._rows(
             "list_fields", "ProfileField", workspace and (lambda: client.list_fields(workspace))
         )
-        group = groups[0]["customer_group_id"] if groups else None
+        group: Any = groups[0]["customer_group_id"] if groups else None
         pages = self._try(
             "count_customer_pages",
             group and (lambda: client.count_customer_pages(workspace, group)),
@@ -82,7 +82,7 @@ class _Walk:
             "RunMessage",
             campaign and (lambda: client.list_run_messages(campaign)),
         )
-        published = next((c["campaign_id"] for c in campaigns if c.get("published_at")), None)
+        published: Any = next((c["campaign_id"] for c in campaigns if c.get("published_at")), None)
         files = self._try(
             "count_message_files", published and (lambda: client.count_message_files(published))
         )

@@ -214,9 +214,7 @@ class NudgescribeClient:
         answer = self._call("fetch_message_file", body)
         return envelopes.read_text("fetch_message_file", answer, key="url")
 
-    def message_file_csv(
-        self, campaign_id: str, page: int, run_number: int | None = None
-    ) -> bytes:
+    def message_file_csv(self, campaign_id: str, page: int, run_number: int | None = None) -> bytes:
         """Return a file's raw CSV, whole in memory."""
         body = {"campaign_id": campaign_id, "page": page, "format": "csv"}
         answer = self._call("fetch_message_file", _with_run(body, run_number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tap_nudgescribe.errors import ContractError
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 ENVELOPE_KEY = "data"
 
@@ -17,9 +18,7 @@ FREE_FORM = frozenset({"profile", "segment", "message_summary"})
 """Objects whose keys are the account's own, never wire names."""
 
 
-def read_rows(
-    operation: str, answer: object, *, key: str, required: Collection[str]
-) -> list[Row]:
+def read_rows(operation: str, answer: object, *, key: str, required: Collection[str]) -> list[Row]:
     """Return the rows of a list answer.
 
     The list may come bare, under ``data``, under ``key``, or as the only list in the object.
@@ -99,7 +98,7 @@ def unexpected(operation: str, answer: object, expected: str) -> ContractError:
     return ContractError(f"The answer is {seen}, not {expected}", operation=operation)
 
 
-def _find(answer: Any, key: str, kind: type) -> Any:  # noqa: ANN401
+def _find(answer: Any, key: str, kind: type[T]) -> T | None:  # noqa: ANN401
     """Return the value of a kind in an answer, wherever an envelope may have put it."""
     if isinstance(answer, kind):
         return answer
@@ -113,7 +112,7 @@ def _find(answer: Any, key: str, kind: type) -> Any:  # noqa: ANN401
     return only[0] if only else None
 
 
-def _only(answer: Row, kind: type) -> list[Any]:
+def _only(answer: Row, kind: type[T]) -> list[T]:
     """Return the value of a kind in an object if it is the only one, in a list."""
     found = [value for value in answer.values() if isinstance(value, kind)]
     return found if len(found) == 1 else []

@@ -111,4 +111,6 @@ class ContractError(ApiError):
 class MessageFileError(ApiError):
     """A message file is not CSV that can be read."""
 
-    advice = "Look at the file in Nudgescribe; the run stays unfinished in the state until it reads."
+    advice = (
+        "Look at the file in Nudgescribe; the run stays unfinished in the state until it reads."
+    )

@@ -1,4 +1,4 @@
-"""Parts of a run that failed while the rest goes on: collected, reported, and counted at the end."""
+"""Parts of a run that failed while the rest goes on: collected, reported, counted."""
 
 from __future__ import annotations
 

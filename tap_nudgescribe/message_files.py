@@ -22,7 +22,9 @@ from tap_nudgescribe.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Callable, Iterator
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Buffer
 
     from tap_nudgescribe.client import NudgescribeClient
 
@@ -93,9 +95,7 @@ class Download(io.RawIOBase):
         super().close()
 
     def _connect(self) -> None:
-        response = self._client.open_storage(
-            self._new_url(), offset=self._offset, etag=self._etag
-        )
+        response = self._client.open_storage(self._new_url(), offset=self._offset, etag=self._etag)
         self._response = response
         if not self._offset:
             self._etag = response.headers.get("ETag")
@@ -110,7 +110,8 @@ class Download(io.RawIOBase):
             problem = f"The download broke off ({type(error).__name__})"
             raise NetworkError(problem, operation=OPERATION) from None
         if not data and self._length is not None and self._offset < self._length:
-            raise NetworkError("The download ended too early", operation=OPERATION)
+            msg = "The download ended too early"
+            raise NetworkError(msg, operation=OPERATION)
         return data
 
     def _drop(self) -> None:

@@ -148,7 +148,7 @@ class PublishedMessages(NudgescribeStream):
             number = at_file if run.number == at_run else 0
             client = self.account.client
             while (files := client.count_message_files(campaign_id, run.wire_number)) > number:
-                for number in range(number + 1, files + 1):  # noqa: B020, PLW2901
+                for number in range(number + 1, files + 1):  # noqa: B020
                     yield from self._read_file(campaign, run, number)
                     self.bookmark.keep(campaign_id, run_number=run.number, file_number=number)
                     self._write_state_message()

@@ -14,9 +14,20 @@ from tap_nudgescribe.columns import column_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 PIVOT = 69
 """Two-digit years from here on are 19xx, those below 20xx (assumed; POSIX does the same)."""
@@ -231,7 +242,9 @@ class ProfileColumns:
             name: kinds.pop() if len(kinds := {_kind(field) for field in same}) == 1 else "string"
             for name, same in sorted(by_name.items())
         }
-        codes = {name: f"{name} currency" for name, kind in self._kinds.items() if kind == "currency"}
+        codes = {
+            name: f"{name} currency" for name, kind in self._kinds.items() if kind == "currency"
+        }
         names = column_names([*self._kinds, *codes.values()], reserved=reserved)
         self._fields = by_name
         self._columns = {name: names[name] for name in self._kinds}
@@ -268,7 +281,14 @@ class ProfileColumns:
                     code = field.field_format if kind == "currency" else None
                     blank = kind != "string"
                     parsers.append(
-                        (name, self._columns[name], parse, blank, self._code_columns.get(name), code)
+                        (
+                            name,
+                            self._columns[name],
+                            parse,
+                            blank,
+                            self._code_columns.get(name),
+                            code,
+                        )
                     )
 
         def read(profile: Mapping[str, Any]) -> dict[str, object]:
@@ -290,5 +310,6 @@ class ProfileColumns:
 
 
 def _types(fields: Sequence[ProfileField]) -> list[str]:
-    return sorted({field.field_type + (" (encrypted)" if field.encrypted else "") for field in fields})
-
+    return sorted(
+        {field.field_type + (" (encrypted)" if field.encrypted else "") for field in fields}
+    )

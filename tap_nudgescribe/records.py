@@ -77,7 +77,8 @@ class RecordReader:
         record[EXTRA] = extra or None
         for key in self._keys:
             if record[key] is None:
-                raise ContractError(f"A row has no {key}", operation=self._operation)
+                msg = f"A row has no {key}"
+                raise ContractError(msg, operation=self._operation)
         return record
 
 

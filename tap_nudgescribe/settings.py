@@ -1,4 +1,4 @@
-"""Settings of both plugins: each declared once, with its title, description, default and secrecy."""
+"""Settings of both plugins, each declared once."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.errors import ApiError, ContractError
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
-from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
+from tap_nudgescribe.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -316,9 +316,7 @@ class Campaigns(NudgescribeStream):
             with self.part("campaign", campaign["campaign_id"], campaign["campaign_id"]):
                 record = self.reader.read(campaign)
                 updated_at = moment(record["updated_at"])
-                if self.bookmark.covers(
-                    updated_at, self.bookmark.start_of(record["campaign_id"])
-                ):
+                if self.bookmark.covers(updated_at, self.bookmark.start_of(record["campaign_id"])):
                     self.bookmark.saw(updated_at)
                     yield record
                 self.bookmark.done(record["campaign_id"])
@@ -363,7 +361,7 @@ class CampaignStream(NudgescribeStream):
         return {
             "workspace_id": campaign["workspace_id"],
             "campaign_id": campaign["campaign_id"],
-            "campaign_updated_at": changed and formatmoment(changed),
+            "campaign_updated_at": changed and format_timestamp(changed),
         }
 
 

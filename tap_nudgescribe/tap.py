@@ -112,8 +112,8 @@ class TapNudgescribe(Tap):
         if exchange.status is not None and exchange.status < 500:  # noqa: PLR2004 (server errors)
             self.failures.answered()
         tags = {
-            metrics.Tag.ENDPOINT: exchange.operation,
-            metrics.Tag.HTTP_STATUS_CODE: exchange.status,
+            str(metrics.Tag.ENDPOINT.value): exchange.operation,
+            str(metrics.Tag.HTTP_STATUS_CODE.value): exchange.status,
         }
         metric = metrics.Metric.HTTP_REQUEST_DURATION
         metrics.log(self.metrics_logger, metrics.Point("timer", metric, exchange.seconds, tags))
@@ -186,10 +186,12 @@ class TapNudgescribe(Tap):
 
     @classmethod
     @override
-    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:  # noqa: FBT001
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
         """Discover; errors end like those of a run."""
         if value:
-            ctx.exit(ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value), logger))
+            ctx.exit(
+                ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value), logger)
+            )
 
     @classmethod
     @override

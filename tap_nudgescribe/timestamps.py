@@ -1,9 +1,9 @@
-"""Read the API's timestamps and write them in one fixed-width form, so that text compares as time."""
+"""Read the API's timestamps and write them so that text compares as time."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
@@ -19,8 +19,8 @@ def parse_timestamp(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(_FRACTION.sub(r".\1", text.strip()))
         if moment.tzinfo is None:
-            return moment.replace(tzinfo=timezone.utc)
-        return moment.astimezone(timezone.utc)
+            return moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         problem = "no ISO 8601 timestamp"
         raise ValueError(problem) from None
@@ -28,4 +28,4 @@ def parse_timestamp(text: str) -> datetime:
 
 def format_timestamp(moment: datetime) -> str:
     """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``, the form that the SDK writes as well."""
-    return moment.astimezone(timezone.utc).isoformat("T", timespec="microseconds")
+    return moment.astimezone(UTC).isoformat("T", timespec="microseconds")

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,7 +125,7 @@ class Transport:
     @property
     def server_time(self) -> datetime:
         """The time of the server's last answer by its own clock; by ours if it names none."""
-        return self._server_time or datetime.now(timezone.utc)
+        return self._server_time or datetime.now(UTC)
 
     def call(
         self,
@@ -303,51 +303,46 @@ class _Budget:
 def _answer(
     operation: Operation, response: requests.Response, body: Mapping[str, Any] | None
 ) -> Any:  # noqa: ANN401
-    """Return what a response says, or raise the error that its status means here."""
-    name = operation.name
+    """Return what a successful response says, or raise the error that its status means here."""
+    if response.status_code == 204:
+        return {}
+    if response.status_code not in {200, 201, 202}:
+        raise _refusal(operation.name, response, body)
+    if response.headers.get("Content-Type", "").startswith("text/csv"):
+        return response.content
+    try:
+        return msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = "The answer is no JSON"
+        raise _Passing(errors.ContractError(problem, operation=operation.name)) from None
+
+
+def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | None) -> Exception:
+    """Return the error that a status means here: not always what it means in HTTP."""
+    wait = _retry_after(response.headers.get("Retry-After"))
+    fields = ", ".join(sorted(body or ())) or "none"
     match response.status_code:
-        case 200 | 201 | 202:
-            if response.headers.get("Content-Type", "").startswith("text/csv"):
-                return response.content
-            try:
-                return msgspec.json.decode(response.content)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise _Passing(_answer_is_no_json(name)) from None
-        case 204:
-            return {}
         case 400:
-            problem = "The API refuses the request (status 400)"
-            raise errors.BadRequestError(problem, operation=name)
+            problem = "The API refuses the request (400)"
+            return errors.BadRequestError(problem, operation=name)
         case 401:
-            fields = ", ".join(sorted(body or ())) or "none"
             problem = f"The API says a required field is missing (401); fields sent: {fields}"
-            raise errors.MissingFieldsError(problem, operation=name)
+            return errors.MissingFieldsError(problem, operation=name)
         case 403:
-            problem = "The API refuses access (403)"
-            raise errors.AccessError(problem, operation=name)
+            return errors.AccessError("The API refuses access (403)", operation=name)
         case 404:
-            raise errors.NotFoundError("Not found (404)", operation=name)
+            return errors.NotFoundError("Not found (404)", operation=name)
         case 429:
-            problem = "Too many requests (429)"
-            raise _Passing(
-                errors.RateLimitError(problem, operation=name),
-                _retry_after(response.headers.get("Retry-After")),
-            )
+            error = errors.RateLimitError("Too many requests (429)", operation=name)
+            return _Passing(error, wait)
         case 503 if name == "publish_messages":
-            raise errors.QuotaError("The publishing quota is used up (503)", operation=name)
+            return errors.QuotaError("The publishing quota is used up (503)", operation=name)
         case status if status >= 500:
-            problem = f"The API has failed (status {status})"
-            raise _Passing(
-                errors.ServerError(problem, operation=name),
-                _retry_after(response.headers.get("Retry-After")),
-            )
+            problem = f"The API has failed ({status})"
+            return _Passing(errors.ServerError(problem, operation=name), wait)
         case status:
             problem = f"The API answers with an unknown status ({status})"
-            raise errors.ContractError(problem, operation=name)
-
-
-def _answer_is_no_json(operation: str) -> errors.ContractError:
-    return errors.ContractError("The answer is no JSON", operation=operation)
+            return errors.ContractError(problem, operation=name)
 
 
 def _may_repeat(operation: Operation, error: errors.ApiError) -> bool:

@@ -40,13 +40,11 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
 
     def serialize_message(self, message: Message) -> bytearray:
         """Return a message as one line of JSON."""
-        line = bytearray(encoder.encode(message.to_dict()))
+        line = encoder.encode(message.to_dict())
         if b"\\u0000" in line:
             line, count = NUL.subn(REPLACEMENT, line)
             self.replaced += count
-            line = bytearray(line)
-        line += b"\n"
-        return line
+        return bytearray(line + b"\n")
 
     def write_message(self, message: Message) -> None:
         """Add a message to the block, and write the block when it is time."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 from singer_sdk import Target
 from singer_sdk import typing as th
+from typing_extensions import override
+
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import ended
 from tap_nudgescribe.errors import SettingsError
 from tap_nudgescribe.settings import TARGET_SETTINGS
-from typing_extensions import override
 
 if TYPE_CHECKING:
     from singer_sdk import Sink
