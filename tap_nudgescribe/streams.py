@@ -16,7 +16,7 @@ from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.errors import ApiError, ContractError
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
-from tap_nudgescribe.timestamps import parse_timestamp
+from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
