@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import requests.auth
@@ -28,8 +28,11 @@ ASSUMED_LIFE_SECONDS = 14 * 24 * 3600
 RENEWAL_MARGIN_SECONDS = 60
 """How long before its end a token is renewed."""
 
-FRESH_SECONDS = 60
-"""A token this young is not renewed again when it is refused: the refusal has another cause."""
+FRESH_SECONDS = 600
+"""How long a session counts as young."""
+
+VAIN_RENEWALS = 3
+"""After so many renewals that did not help, refusals are no reason to renew a young session."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,6 @@ class Session:
     refresh_token: str | None = field(default=None, repr=False)
     began: float = field(default_factory=time.time)
     """Seconds since the epoch."""
-    refreshed: bool = False
-    """Whether it comes from a refresh, not from a log-in."""
 
     @property
     def ends(self) -> float:
@@ -84,6 +85,7 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
         self._refresh = refresh
         self._headers = dict(headers or {})
         self._session: Session | None = None
+        self._vain = 0
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -105,31 +107,36 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
                 self._session = self._renewed(self._session)
             return self._session
 
-    def renew(self, refused: str) -> bool:
-        """Replace the session after the API has refused an access token.
+    def renew(self, refused: str, times: int) -> bool:
+        """Replace the session after the API has refused its access token.
 
-        A session from a log-in is refreshed first; a refreshed one is replaced by a log-in.
+        The first time a request is refused the session is refreshed, the second time there is a
+        new log-in, the third time the refusal must have another cause. When that has happened
+        :data:`VAIN_RENEWALS` times, a young session is not renewed any more.
+
+        Args:
+            refused: The access token.
+            times: How often this request has been refused.
 
         Returns:
-            Whether another try makes sense. It does not when the token comes from a log-in just
-            now: then the refusal has another cause.
+            Whether another try makes sense.
         """
         with self._lock:
             session = self._session
+            if times > 2:  # noqa: PLR2004 (a refresh and a log-in)
+                self._vain += 1
+                return False
             if session is None or session.access_token != refused:
                 return True
-            if not session.fresh:
-                self._session = self._renewed(session)
-            elif session.refreshed:
-                self._session = self._log_in()
-            else:
+            if session.fresh and self._vain >= VAIN_RENEWALS:
                 return False
+            self._session = self._renewed(session) if times == 1 else self._log_in()
             return True
 
     def _renewed(self, session: Session) -> Session:
         if session.refresh_token:
             try:
-                return replace(self._refresh(session.refresh_token), refreshed=True)
+                return self._refresh(session.refresh_token)
             except (AccessError, BadRequestError, MissingFieldsError):
                 logger.info("The session could not be refreshed; logging in again")
         return self._log_in()

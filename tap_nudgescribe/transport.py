@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -133,7 +134,7 @@ class Transport:
         body: Mapping[str, Any] | None,
         *,
         auth: AuthBase,
-        renew: Callable[[str], bool] = lambda _: False,
+        renew: Callable[[str, int], bool] = lambda *_: False,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401
         """Send an operation and return its answer: decoded JSON, or text for ``text/csv``.
@@ -142,7 +143,8 @@ class Transport:
             operation: What to call.
             body: JSON body with wire names; None for no body.
             auth: Adds the credentials.
-            renew: Told of an access token that was refused; says whether to try again.
+            renew: Told of an access token that was refused, and how often this request was;
+                says whether to try again.
             headers: Further headers.
 
         Raises:
@@ -151,9 +153,11 @@ class Transport:
 
         def attempt() -> Any:  # noqa: ANN401
             response = self._send(operation, body, auth=auth, headers=headers)
-            while response.status_code in {401, 403}:
+            for times in count(1):
                 bearer = response.request.headers.get("Authorization", "")
-                if not renew(bearer.removeprefix("Bearer ")):
+                if response.status_code not in {401, 403} or not renew(
+                    bearer.removeprefix("Bearer "), times
+                ):
                     break
                 response = self._send(operation, body, auth=auth, headers=headers)
             return _answer(operation, response, body)

@@ -7,12 +7,12 @@ import csv
 import io
 import random
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 Row = dict[str, Any]
 
-BORN = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+BORN = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """The account's own time; it moves only when told to."""
 
 FIELDS = (
@@ -81,7 +81,7 @@ class Account:
             return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         if form == 1:
             return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        if form == 2:  # noqa: PLR2004
+        if form == 2:
             return moment.astimezone(timezone(timedelta(hours=2))).isoformat()
         return moment.replace(tzinfo=None).isoformat()
 
@@ -194,11 +194,13 @@ class Account:
             "created_at": self.stamp(days + 1),
             "updated_at": self.stamp(days),
         }
-        if number % 17 == 5:  # noqa: PLR2004
+        if number % 17 == 5:
             del row["updated_at"]
         return row
 
-    def _campaign(self, workspace: Row, number: int, status: str, days: float | None = None) -> None:
+    def _campaign(
+        self, workspace: Row, number: int, status: str, days: float | None = None
+    ) -> None:
         campaign_id = f"ca-{number}"
         days = 40 + number if days is None else days
         published = self.stamp(days) if status == "Published" else None
@@ -209,11 +211,11 @@ class Account:
             "created_at": self.stamp(days + 9),
             "updated_at": self.stamp(days),
             "published_at": published,
-            "run_number": 2 if number == 2 else 1,  # noqa: PLR2004
+            "run_number": 2 if number == 2 else 1,
             "customer_group_id": f"cg-{workspace['workspace_id']}-1",
         }
         workspace["campaigns"].append(campaign)
-        if campaign["run_number"] == 2:  # noqa: PLR2004
+        if campaign["run_number"] == 2:
             self._run(campaign, 1, self.stamp(days + 5))
         self._run(campaign, campaign["run_number"], published)
 
@@ -260,7 +262,14 @@ class Account:
         self.visible[campaign_id, run] = visible
 
     def _csv(self, header: list[str], rows: int) -> bytes:
-        bodies = ['say "hi", you', "line\none\r\ntwo", "emoji 🎈", "nul \0 inside", "=1+1", "x" * 9000]
+        bodies = [
+            'say "hi", you',
+            "line\none\r\ntwo",
+            "emoji 🎈",
+            "nul \0 inside",
+            "=1+1",
+            "x" * 9000,
+        ]
         lines = [",".join(header)]
         for row in range(rows):
             body = bodies[row % len(bodies)].replace('"', '""')

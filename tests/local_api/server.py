@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import threading
 import time
@@ -18,14 +17,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tap_nudgescribe.contract import contract
-from tests.sandbox.account import Account
+from tests.local_api.account import Account
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from tests.sandbox.faults import Fault
+    from tests.local_api.faults import Fault
 
 JSON_ROWS = 1000
 CREDENTIALS = {"api_key": "key-canary-1", "email": "user@example.com", "password": "pass-canary-2"}
@@ -165,7 +164,8 @@ class Sandbox:
                 raise Refusal(401, "canary-body missing")
 
     def _distort(self, response: Response, kind: str, option: str) -> Response:
-        if response.status_code != 200:  # noqa: PLR2004
+        spoilable = response.media_type == "application/json" or kind in {"reset", "truncated"}
+        if response.status_code != 200 or not spoilable:
             return response
         body = bytes(response.body)
         match kind:
@@ -195,7 +195,7 @@ class Sandbox:
         elif bearer not in self._alive:
             raise refused
 
-    def _validate(self, operation: dict[str, Any], body: Any) -> None:  # noqa: ANN401
+    def _validate(self, operation: dict[str, Any], body: Any) -> None:
         if "requestBody" not in operation:
             return
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -313,7 +313,7 @@ class Sandbox:
         return Response(content, status, headers, "text/csv")
 
 
-def _found(value: Any) -> Any:  # noqa: ANN401
+def _found(value: Any) -> Any:
     if value is None:
         raise Refusal(404, "no such thing")
     return value
@@ -331,10 +331,3 @@ def _cut(
 
     promised = {"Content-Length": str(len(body))} | (headers or {})
     return StreamingResponse(half(), status, promised, media_type)
-
-
-@contextlib.contextmanager
-def running(account: Account | None = None, **options: Any) -> Iterator[Sandbox]:  # noqa: ANN401
-    """Run a sandbox for a while."""
-    with Sandbox(account, **options) as sandbox:
-        yield sandbox
