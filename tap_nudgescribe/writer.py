@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -54,12 +56,28 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
 
     def flush(self) -> None:
         """Write what has been gathered."""
-        block, self._block = self._block, bytearray()
         self.writing = True
         try:
-            sys.stdout.buffer.write(block)
-            sys.stdout.flush()
+            block, self._block = self._block, bytearray()
+            _write(block)
         finally:
             self.writing = False
         if self.then:
             self.then()
+
+
+def _write(block: bytearray) -> None:
+    """Write a block to stdout, whole.
+
+    A signal can make Python's buffered writer drop the rest of a block, so the descriptor is
+    written to directly; a stdout without one, as in tests, is a buffer in memory.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        sys.stdout.buffer.write(block)
+        sys.stdout.flush()
+        return
+    rest = memoryview(block)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
