@@ -3,7 +3,9 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help test lint lock clean
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -14,6 +16,16 @@ help:  ## List the targets
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.meltano-tool/ready: requirements/meltano.txt meltano.yml .venv/ready
+	@echo "Setting up Meltano and its plugins"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .meltano-tool
+	@$(BIN)/uv pip sync --quiet --python .meltano-tool/bin/python --require-hashes requirements/meltano.txt
+	@.meltano-tool/bin/meltano --log-level=warning install
+	@touch $@
+
+demo: .meltano-tool/ready  ## Extract a lively local account into a real Postgres, twice
+	@$(BIN)/python -m demo
 
 test: .venv/ready  ## Run all tests
 	@echo "Running the tests"
@@ -28,6 +40,7 @@ lint: .venv/ready  ## Check style, types and dependencies
 
 lock: .venv/ready  ## Renew the hashed requirements
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements/dev.txt
+	@echo meltano==4.4.1 | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" - --output-file requirements/meltano.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .coverage
+	rm -rf .venv .meltano .meltano-tool .coverage

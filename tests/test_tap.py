@@ -33,21 +33,7 @@ def keys(records: list[dict[str, Any]], names: list[str]) -> list[tuple[Any, ...
 
 
 def truth(sandbox: Sandbox) -> dict[str, set[tuple[Any, ...]]]:
-    """Return the key of everything that the account holds, by stream."""
-    account = sandbox.account
-    return {
-        "workspaces": {(w["workspace_id"],) for w in account.workspaces}
-        | {(account.hidden_workspace_id,)},
-        "customer_groups": {
-            (g["customer_group_id"],) for gs in account.groups.values() for g in gs
-        },
-        "profile_fields": {(w, f["field_id"]) for w, fs in account.fields.items() for f in fs},
-        "customers": {(g, c["customer_id"]) for g, cs in account.people.items() for c in cs},
-        "campaigns": {(c["campaign_id"],) for c in account.campaigns()},
-        "campaign_runs": {(c, r["run_number"]) for c, rs in account.runs.items() for r in rs},
-        "run_messages": {(*k, m["message_id"]) for k, ms in account.messages.items() for m in ms},
-        "published_messages": account.published_rows(),
-    }
+    return sandbox.account.truth()
 
 
 def assert_whole(run: Run, sandbox: Sandbox) -> None:

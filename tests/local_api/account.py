@@ -93,6 +93,28 @@ class Account:
         """Return one campaign."""
         return next((c for c in self.campaigns() if c["campaign_id"] == campaign_id), None)
 
+    def truth(self) -> dict[str, set[tuple[Any, ...]]]:
+        """Return the key of everything that the account holds, by stream."""
+        return {
+            "workspaces": {(w["workspace_id"],) for w in self.workspaces}
+            | {(self.hidden_workspace_id,)},
+            "customer_groups": {
+                (g["customer_group_id"],) for groups in self.groups.values() for g in groups
+            },
+            "profile_fields": {
+                (w, f["field_id"]) for w, fields in self.fields.items() for f in fields
+            },
+            "customers": {
+                (g, c["customer_id"]) for g, people in self.people.items() for c in people
+            },
+            "campaigns": {(c["campaign_id"],) for c in self.campaigns()},
+            "campaign_runs": {(c, r["run_number"]) for c, runs in self.runs.items() for r in runs},
+            "run_messages": {
+                (*run, m["message_id"]) for run, rows in self.messages.items() for m in rows
+            },
+            "published_messages": set(self.published_rows()),
+        }
+
     def published_rows(self) -> set[tuple[str, int, int, int]]:
         """Return the key of every row of every visible message file of published campaigns."""
         keys = set()

@@ -46,6 +46,7 @@ class Sandbox:
         account: Whose state it shows.
         older: Whether it answers with the status codes of the older pages.
         token_seconds: How long an access token lives.
+        port: Where it listens; 0 for any free port.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Sandbox:
         *,
         older: bool = False,
         token_seconds: float = 14 * 86400,
+        port: int = 0,
     ) -> None:
         """Prepare; :meth:`__enter__` starts it."""
         self.account = account or Account()
@@ -73,13 +75,17 @@ class Sandbox:
             for path, methods in contract()["paths"].items()
             for method, operation in methods.items()
         }
-        routes = [Route("/storage/{token}", self._storage, methods=["GET"])]
+        routes = [
+            Route("/storage/{token}", self._storage, methods=["GET"]),
+            Route("/_control/live", self._live, methods=["POST"]),
+            Route("/_control/truth", self._truth, methods=["GET"]),
+        ]
         for path, method in self._paths:
             routes.append(Route(f"/v1{path}", self._call, methods=[method]))
         config = uvicorn.Config(
             Starlette(routes=routes),
             host="127.0.0.1",
-            port=0,
+            port=port,
             log_level="critical",
             date_header=False,
             lifespan="off",
@@ -121,6 +127,15 @@ class Sandbox:
     def expire_tokens(self) -> None:
         """End all sessions on the server's side."""
         self._alive.clear()
+
+    async def _live(self, _: Request) -> Response:
+        with self._lock:
+            self.account.live_a_day()
+        return JSONResponse({})
+
+    async def _truth(self, _: Request) -> Response:
+        with self._lock:
+            return JSONResponse({name: len(keys) for name, keys in self.account.truth().items()})
 
     async def _call(self, request: Request) -> Response:
         operation = self._paths[request.url.path.removeprefix("/v1"), request.method]
