@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ MELTANO = Path(".meltano-tool/bin/meltano")
 def local_api() -> Iterator[dict[str, Any]]:
     """Run the local API and yield its address and settings."""
     command = [sys.executable, "-m", "tests.local_api"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout  # noqa: S101 (it is a pipe)
             yield json.loads(server.stdout.readline())
@@ -51,14 +51,14 @@ COUNT = sql.SQL(
 def compare(url: str, truth: dict[str, int], since: datetime) -> bool:
     """Print each table's rows beside what the account holds; say whether all are the same."""
     same = True
-    print(f"\n  {'stream':<20}{'account':>10}{'Postgres':>10}{'written':>10}")  # noqa: T201
+    print(f"\n  {'stream':<20}{'account':>10}{'Postgres':>10}{'written':>10}")
     with psycopg.connect(url) as connection:
         for stream, expected in truth.items():
             rows = connection.execute(COUNT.format(stream=sql.Identifier(stream)), [since])
             found, written = rows.fetchone() or (0, 0)
             same &= found == expected
             mark = "" if found == expected else "   differs"
-            print(f"  {stream:<20}{expected:>10}{found:>10}{written:>10}{mark}")  # noqa: T201
+            print(f"  {stream:<20}{expected:>10}{found:>10}{written:>10}{mark}")
     return same
 
 
@@ -66,20 +66,26 @@ def main() -> int:
     """Run the demo and return the exit code."""
     with local_api() as api, postgres() as url, tempfile.TemporaryDirectory() as scratch:
         settings = {
-            f"TAP_NUDGESCRIBE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            f"TAP_NUDGESCRIBE_{name.upper()}": value
+            if isinstance(value, str)
+            else json.dumps(value)
             for name, value in api["config"].items()
         }
-        environment = os.environ | settings | {
-            "TARGET_POSTGRES_SQLALCHEMY_URL": url.replace("postgresql:", "postgresql+psycopg:"),
-            "MELTANO_DATABASE_URI": f"sqlite:///{scratch}/meltano.db",
-            "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
-            "MELTANO_CLI_LOG_LEVEL": "warning",
-        }
+        environment = (
+            os.environ
+            | settings
+            | {
+                "TARGET_POSTGRES_SQLALCHEMY_URL": url.replace("postgresql:", "postgresql+psycopg:"),
+                "MELTANO_DATABASE_URI": f"sqlite:///{scratch}/meltano.db",
+                "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
+                "MELTANO_CLI_LOG_LEVEL": "warning",
+            }
+        )
         same = True
         for title in ("First run: everything", "Second run, after a lively day: what changed"):
-            print(f"\n{title}\n  meltano run tap-nudgescribe target-postgres")  # noqa: T201
-            since = datetime.now(timezone.utc)
-            subprocess.run(  # noqa: S603
+            print(f"\n{title}\n  meltano run tap-nudgescribe target-postgres")
+            since = datetime.now(UTC)
+            subprocess.run(
                 [MELTANO, "run", "tap-nudgescribe", "target-postgres"], env=environment, check=True
             )
             same &= compare(url, ask(api["root"], "truth", "GET"), since)
