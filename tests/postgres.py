@@ -52,7 +52,11 @@ def postgres() -> Iterator[str]:
     command = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-F"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(  # noqa: S603
-            [*command, "-k", folder], stdout=log, stderr=log, preexec_fn=_die_with_parent, **common
+            [*command, "-k", folder],
+            stdout=log,
+            stderr=log,
+            preexec_fn=_die_with_parent,
+            **common,  # noqa: PLW1509 (before any thread)
         )
     try:
         ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
