@@ -56,7 +56,7 @@ def postgres() -> Iterator[str]:
             stdout=log,
             stderr=log,
             preexec_fn=_die_with_parent,
-            **common,  # noqa: PLW1509 (before any thread)
+            **common,
         )
     try:
         ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
