@@ -2,6 +2,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
+export VIRTUAL_ENV := $(CURDIR)/.venv
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -10,11 +12,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-.venv/ready: requirements/dev.txt pyproject.toml
+.venv/ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@echo "Setting up .venv with $(PYTHON)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .meltano-tool/ready: requirements/meltano.txt meltano.yml .venv/ready
@@ -39,8 +42,9 @@ lint: .venv/ready  ## Check style, types and dependencies
 	@$(BIN)/deptry .
 
 lock: .venv/ready  ## Renew the hashed requirements
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group dev pyproject.toml --output-file requirements/dev.txt
-	@echo meltano==4.4.1 | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" - --output-file requirements/meltano.txt
+	@echo uv | $(COMPILE) - --output-file requirements/uv.txt
+	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
+	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv .meltano .meltano-tool .coverage
