@@ -18,7 +18,7 @@ What the names mean, and which of them are only assumed, is in ``contract.yaml``
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from requests.auth import AuthBase
@@ -29,7 +29,7 @@ from tap_nudgescribe.profile import ProfileField
 from tap_nudgescribe.transport import ConnectionOptions, Exchange, Operation, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     import requests
@@ -42,9 +42,6 @@ OPERATIONS = {
         Operation(name="login", method="POST", path="/auth"),
         Operation(name="refresh", method="GET", path="/auth"),
         Operation(name="list_campaigns", method="POST", path="/campaign/all"),
-        Operation(
-            name="publish_messages", method="POST", path="/messages/publish", repeatable=False
-        ),
         Operation(name="count_message_files", method="POST", path="/messages/pages"),
         Operation(name="fetch_message_file", method="POST", path="/messages/fetch"),
         Operation(name="list_runs", method="POST", path="/campaign/rerun/history"),
@@ -53,6 +50,21 @@ OPERATIONS = {
         Operation(name="list_customers", method="POST", path="/customer"),
         Operation(name="list_groups", method="POST", path="/cg"),
         Operation(name="list_fields", method="POST", path="/cpf"),
+        # What follows changes the account: after no answer nobody knows whether it was done.
+        Operation(
+            name="publish_messages", method="POST", path="/messages/publish", repeatable=False
+        ),
+        Operation(
+            name="initiate_rerun", method="POST", path="/campaign/rerun/initiate", repeatable=False
+        ),
+        Operation(name="upload_customers", method="POST", path="/customer/check", repeatable=False),
+        Operation(name="delete_customers", method="DELETE", path="/customer", repeatable=False),
+        Operation(name="create_group", method="PUT", path="/cg", repeatable=False),
+        Operation(name="update_group", method="PATCH", path="/cg", repeatable=False),
+        Operation(name="delete_group", method="DELETE", path="/cg", repeatable=False),
+        Operation(name="create_field", method="PUT", path="/cpf", repeatable=False),
+        Operation(name="update_field", method="PATCH", path="/cpf", repeatable=False),
+        Operation(name="delete_field", method="DELETE", path="/cpf", repeatable=False),
     )
 }
 
@@ -79,6 +91,17 @@ class Credentials:
         if self.client_ip:
             headers["x-ip"] = self.client_ip
         return headers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """What the API says of an upload that it takes; None where it does not say."""
+
+    job_id: str | None
+    """Set when the rows are queued and not yet there."""
+    accepted: int | None
+    created: int | None
+    updated: int | None
 
 
 class NudgescribeClient:
@@ -223,6 +246,140 @@ class NudgescribeClient:
         text = envelopes.read_text("fetch_message_file", answer, key="csv")
         return text.encode()
 
+    def initiate_rerun(self, campaign_id: str, customer_group_id: str) -> int | None:
+        """Run a published campaign against another group; return the new run's number.
+
+        Raises:
+            BadRequestError: when the campaign or a message of its run is not published.
+            OutcomeUnknownError: when there was no answer.
+        """
+        body = {"campaign_id": campaign_id, "customer_group_id": customer_group_id}
+        number = self._changed("initiate_rerun", body).get("run_number")
+        return number if isinstance(number, int) else None
+
+    def upload_customers(
+        self,
+        workspace_id: str,
+        customer_group_id: str,
+        customers: bytes | Sequence[Mapping[str, Any]],
+        *,
+        validate_only: bool = False,
+    ) -> Upload:
+        """Check customers and, unless ``validate_only``, create or update them.
+
+        Args:
+            workspace_id: Whose profile fields hold.
+            customer_group_id: Where new customers go.
+            customers: A whole UTF-8 CSV with a header of field names, sent as multipart; or
+                one object a customer, by field name, sent as JSON.
+            validate_only: Upload nothing.
+
+        Raises:
+            UploadRefusedError: when a row or the header does not fit; nothing is uploaded.
+            OutcomeUnknownError: when there was no answer to an upload.
+        """
+        body: Row = {"workspace_id": workspace_id, "customer_group_id": customer_group_id}
+        if validate_only:
+            body["validate_only"] = True
+        csv = customers if isinstance(customers, bytes) else None
+        if csv is None:
+            body["customers"] = customers
+        operation = replace(OPERATIONS["upload_customers"], repeatable=validate_only)
+        try:
+            answer = self._send(operation, body, csv=csv)
+        except errors.BadRequestError as refusal:
+            raise _upload_refused(self._ours(refusal.answer)) from None
+        result = envelopes.read_object(operation.name, answer, required=())
+        return Upload(
+            job_id=None if (job := result.get("job_id")) is None else str(job),
+            accepted=_count_or_none(result.get("accepted")),
+            created=_count_or_none(result.get("created")),
+            updated=_count_or_none(result.get("updated")),
+        )
+
+    def delete_customers(
+        self, workspace_id: str, customer_group_id: str, customer_ids: Sequence[str]
+    ) -> int | None:
+        """Delete customers of a group; return how many, if the API says so.
+
+        Raises:
+            OutcomeUnknownError: when there was no answer.
+        """
+        body = {
+            "workspace_id": workspace_id,
+            "customer_group_id": customer_group_id,
+            "customer_ids": list(customer_ids),
+        }
+        return _count_or_none(self._changed("delete_customers", body).get("deleted"))
+
+    def create_group(self, workspace_id: str, name: str, *, description: str | None = None) -> Row:
+        """Create a customer group and return it, with its ``customer_group_id``."""
+        body = {"workspace_id": workspace_id, "name": name} | _given(description=description)
+        return self._changed("create_group", body, ["customer_group_id"])
+
+    def update_group(
+        self,
+        workspace_id: str,
+        customer_group_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        """Rename or describe a group; its customers and history are kept. None changes nothing."""
+        body = {"workspace_id": workspace_id, "customer_group_id": customer_group_id}
+        self._changed("update_group", body | _given(name=name, description=description))
+
+    def delete_group(self, workspace_id: str, customer_group_id: str) -> None:
+        """Delete a customer group for good."""
+        body = {"workspace_id": workspace_id, "customer_group_id": customer_group_id}
+        self._changed("delete_group", body)
+
+    def create_field(  # noqa: PLR0913 (one a property of a field)
+        self,
+        workspace_id: str,
+        field_name: str,
+        field_type: str,
+        *,
+        field_format: str | None = None,
+        display_name: str | None = None,
+        required: bool | None = None,
+        unique_identifier: bool | None = None,
+        encrypted: bool | None = None,
+        options: Sequence[str] | None = None,
+    ) -> Row:
+        """Create a profile field and return it; :func:`profile_field` reads the answer.
+
+        ``field_format`` is needed for the types ``Date`` and ``currency`` only (documented).
+        """
+        body = {"workspace_id": workspace_id, "field_name": field_name, "field_type": field_type}
+        further = _given(
+            field_format=field_format,
+            display_name=display_name,
+            required=required,
+            unique_identifier=unique_identifier,
+            encrypted=encrypted,
+            options=options,
+        )
+        return self._changed("create_field", body | further, PROFILE_FIELD_KEYS)
+
+    def update_field(
+        self,
+        workspace_id: str,
+        field_id: str,
+        *,
+        display_name: str | None = None,
+        required: bool | None = None,
+        options: Sequence[str] | None = None,
+    ) -> None:
+        """Change a field's display name, required flag or options; its data are kept."""
+        body = {"workspace_id": workspace_id, "field_id": field_id}
+        further = _given(display_name=display_name, required=required, options=options)
+        self._changed("update_field", body | further)
+
+    def delete_field(self, workspace_id: str, field_id: str) -> None:
+        """Delete a profile field with the data that customers have in it."""
+        self._changed("delete_field", {"workspace_id": workspace_id, "field_id": field_id})
+
     def open_storage(self, url: str, *, offset: int, etag: str | None) -> requests.Response:
         """Open a presigned URL for streaming; see :meth:`Transport.download`."""
         return self.transport.download("storage", url, offset=offset, etag=etag)
@@ -235,13 +392,26 @@ class NudgescribeClient:
     def _count(self, name: str, body: Mapping[str, Any]) -> int:
         return envelopes.read_count(name, self._call(name, body), key="pages")
 
+    def _changed(self, name: str, body: Mapping[str, Any], required: Iterable[str] = ()) -> Row:
+        return envelopes.read_object(name, self._call(name, body), required=list(required))
+
     def _call(self, name: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 (the wire)
+        return self._send(OPERATIONS[name], body)
+
+    def _send(self, operation: Operation, body: Mapping[str, Any], csv: bytes | None = None) -> Any:  # noqa: ANN401 (the wire)
         answer = self.transport.call(
-            OPERATIONS[name],
-            {self._to_wire.get(key, key): value for key, value in body.items()},
+            operation,
+            self._wire(body),
+            csv=csv,
             auth=self.authenticator,
             renew=self.authenticator.renew,
         )
+        return self._ours(answer)
+
+    def _wire(self, body: Mapping[str, Any]) -> Row:
+        return {self._to_wire.get(key, key): value for key, value in body.items()}
+
+    def _ours(self, answer: Any) -> Any:  # noqa: ANN401 (the wire)
         return envelopes.renamed(answer, self._from_wire) if self._from_wire else answer
 
     def _log_in(self) -> Session:
@@ -259,12 +429,10 @@ class NudgescribeClient:
     def _session(
         self, name: str, body: Row | None, auth: AuthBase, headers: dict[str, str]
     ) -> Session:
-        if body is not None:
-            body = {self._to_wire.get(key, key): value for key, value in body.items()}
+        wire = None if body is None else self._wire(body)
         headers = headers | self._credentials.gateway_headers
-        answer = self.transport.call(OPERATIONS[name], body, auth=auth, headers=headers)
-        answer = envelopes.renamed(answer, self._from_wire)
-        tokens = envelopes.read_object(name, answer, required=["access_token"])
+        answer = self.transport.call(OPERATIONS[name], wire, auth=auth, headers=headers)
+        tokens = envelopes.read_object(name, self._ours(answer), required=["access_token"])
         return Session(
             access_token=str(tokens["access_token"]), refresh_token=tokens.get("refresh_token")
         )
@@ -296,6 +464,36 @@ def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
         encrypted=bool(row.get("encrypted")),
         options=tuple(map(str, row.get("options") or ())),
     )
+
+
+def _upload_refused(answer: object) -> errors.UploadRefusedError:
+    """Read the rows' problems out of a refusal, as far as it names any."""
+    listed = answer.get("errors") if isinstance(answer, dict) else None
+    return errors.UploadRefusedError(
+        [
+            errors.RowProblem(
+                row=_count_or_none(problem.get("row")),
+                field=_text_or_none(problem.get("field")),
+                code=_text_or_none(problem.get("code")),
+                message=_text_or_none(problem.get("message")),
+            )
+            for problem in (listed if isinstance(listed, list) else ())
+            if isinstance(problem, dict)
+        ],
+        operation="upload_customers",
+    )
+
+
+def _count_or_none(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _given(**values: object) -> Row:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _with_run(body: Row, run_number: int | None) -> Row:

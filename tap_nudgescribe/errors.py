@@ -5,6 +5,12 @@ No message holds a secret, a customer's value, an answer's body or a presigned U
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class NudgescribeError(Exception):
     """Base of every error that this package raises on purpose.
@@ -58,9 +64,43 @@ class MissingFieldsError(ApiError):
 
 
 class BadRequestError(ApiError):
-    """400, or another refusal of the request itself."""
+    """400, or another refusal of the request itself.
+
+    Attributes:
+        answer: The decoded answer, which may hold customers' values: never to be logged.
+    """
 
     advice = "The API does not accept this request; --check compares it with the contract."
+    answer: object = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowProblem:
+    """One reason why an upload is refused."""
+
+    row: int | None
+    """Data row counted from 1; None for a problem of the header."""
+    field: str | None
+    code: str | None
+    message: str | None = dataclasses.field(repr=False)
+    """The API's explanation, which may quote a customer's value: never to be logged."""
+
+
+class UploadRefusedError(BadRequestError):
+    """400 for an upload: nothing of it was taken.
+
+    Attributes:
+        problems: What the API names as reasons; empty when it names none.
+    """
+
+    advice = "Correct the rows or the profile fields; nothing of this upload was taken."
+
+    def __init__(self, problems: Sequence[RowProblem], *, operation: str) -> None:
+        """Count the problems; none is quoted."""
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        problem = f"The API refuses the upload with {count} problems (400)"
+        super().__init__(problem, operation=operation)
 
 
 class NotFoundError(ApiError):
@@ -97,7 +137,7 @@ class NetworkError(ApiError):
 
 
 class OutcomeUnknownError(NetworkError):
-    """A request that changes the account got no answer: it may or may not have been done."""
+    """A request that changes the account got no sound answer: it may have been done or not."""
 
     advice = "Look at the account before this is done again."
 

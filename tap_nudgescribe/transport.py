@@ -37,6 +37,9 @@ LONGEST_WAIT_SECONDS = 120.0
 
 FIRST_WAIT_SECONDS = 0.5
 
+_JSON = {"Content-Type": "application/json"}
+_CSV = "text/csv"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
@@ -128,20 +131,22 @@ class Transport:
         """The time of the server's last answer by its own clock; by ours if it names none."""
         return self._server_time or datetime.now(UTC)
 
-    def call(
+    def call(  # noqa: PLR0913 (what a request is made of)
         self,
         operation: Operation,
         body: Mapping[str, Any] | None,
         *,
+        csv: bytes | None = None,
         auth: AuthBase,
         renew: Callable[[str, int], bool] = lambda *_: False,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Send an operation and return its answer: decoded JSON, or text for ``text/csv``.
+        """Send an operation and return its answer: decoded JSON, or bytes for ``text/csv``.
 
         Args:
             operation: What to call.
             body: JSON body with wire names; None for no body.
+            csv: A data file, sent as multipart with the body as form fields.
             auth: Adds the credentials.
             renew: Told of an access token that was refused, and how often this request was;
                 says whether to try again.
@@ -152,14 +157,14 @@ class Transport:
         """
 
         def attempt() -> Any:  # noqa: ANN401
-            response = self._send(operation, body, auth=auth, headers=headers)
+            response = self._send(operation, body, csv, auth=auth, headers=headers)
             for times in count(1):
                 bearer = response.request.headers.get("Authorization", "")
                 if response.status_code not in {401, 403} or not renew(
                     bearer.removeprefix("Bearer "), times
                 ):
                     break
-                response = self._send(operation, body, auth=auth, headers=headers)
+                response = self._send(operation, body, csv, auth=auth, headers=headers)
             return _answer(operation, response, body)
 
         return self._retried(operation, attempt)
@@ -219,10 +224,14 @@ class Transport:
         self,
         operation: Operation,
         body: Mapping[str, Any] | None,
+        csv: bytes | None,
         *,
         auth: AuthBase,
         headers: Mapping[str, str] | None,
     ) -> requests.Response:
+        content: dict[str, Any] = {"json": body, "headers": _JSON | dict(headers or {})}
+        if csv is not None:
+            content = {"data": _form(body or {}), "files": {"file": ("customers.csv", csv, _CSV)}}
         self._budget.wait()
         started = time.monotonic()
         status = None
@@ -230,8 +239,7 @@ class Transport:
             response = self._api.request(
                 operation.method,
                 self.options.api_url.rstrip("/") + operation.path,
-                json=body,
-                headers={"Content-Type": "application/json"} | dict(headers or {}),
+                **content,
                 auth=auth,
                 timeout=self.options.request_timeout_seconds,
                 allow_redirects=False,
@@ -259,11 +267,9 @@ class Transport:
             except errors.NetworkError as problem:
                 error = problem
                 wait = _wait(number)
-                if not operation.repeatable:
-                    raise errors.OutcomeUnknownError(
-                        problem.problem, operation=operation.name
-                    ) from None
-            if number == self.options.max_tries or not _may_repeat(operation, error):
+            if not operation.repeatable and not isinstance(error, errors.RateLimitError):
+                raise errors.OutcomeUnknownError(error.problem, operation=operation.name) from None
+            if number == self.options.max_tries:
                 raise error from None
             logger.warning(
                 "%s Try %d of %d follows in %.1f s",
@@ -312,7 +318,7 @@ def _answer(
         return {}
     if response.status_code not in {200, 201, 202}:
         raise _refusal(operation.name, response, body)
-    if response.headers.get("Content-Type", "").startswith("text/csv"):
+    if response.headers.get("Content-Type", "").startswith(_CSV):
         return response.content
     try:
         return msgspec.json.decode(response.content)
@@ -327,8 +333,9 @@ def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | N
     fields = ", ".join(sorted(body or ())) or "none"
     match response.status_code:
         case 400:
-            problem = "The API refuses the request (400)"
-            return errors.BadRequestError(problem, operation=name)
+            refusal = errors.BadRequestError("The API refuses the request (400)", operation=name)
+            refusal.answer = _decoded(response)
+            return refusal
         case 401:
             problem = f"The API says a required field is missing (401); fields sent: {fields}"
             return errors.MissingFieldsError(problem, operation=name)
@@ -349,13 +356,18 @@ def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | N
             return errors.ContractError(problem, operation=name)
 
 
-def _may_repeat(operation: Operation, error: errors.ApiError) -> bool:
-    """Say whether a failed operation may be sent again.
+def _form(body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the form fields of a multipart body; booleans as JSON writes them (assumed)."""
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in body.items()
+    }
 
-    429 says that nothing was done; after any other failure an operation that is not repeatable
-    may have been done.
-    """
-    return operation.repeatable or isinstance(error, errors.RateLimitError)
+
+def _decoded(response: requests.Response) -> object:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(response.content)
+    return None
 
 
 def _network_error(operation: str, error: Exception) -> errors.NetworkError:
