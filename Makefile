@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -40,6 +40,9 @@ lint: .venv/ready  ## Check style, types and dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/deptry .
+
+docs: .venv/ready  ## Write what is generated: settings, plugin definitions, docs/api.md
+	@$(BIN)/python -m docs
 
 lock: .venv/ready  ## Renew the hashed requirements
 	@echo uv | $(COMPILE) - --output-file requirements/uv.txt

@@ -1,0 +1,1 @@
+"""Documents that follow from the code: ``python -m docs`` writes them anew."""
