@@ -1,6 +1,7 @@
 # Everything happens in .venv; the machine needs Python 3.11 or later, git and make, no more.
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
+DB ?= postgres
 export UV_PYTHON_DOWNLOADS := never
 export VIRTUAL_ENV := $(CURDIR)/.venv
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -21,14 +22,19 @@ help:  ## List the targets
 	@touch $@
 
 .meltano-tool/ready: requirements/meltano.txt meltano.yml .venv/ready
-	@echo "Setting up Meltano and its plugins"
+	@echo "Setting up Meltano and the tap"
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .meltano-tool
 	@$(BIN)/uv pip sync --quiet --python .meltano-tool/bin/python --require-hashes requirements/meltano.txt
-	@.meltano-tool/bin/meltano --log-level=warning install
+	@.meltano-tool/bin/meltano --log-level=warning install extractor tap-nudgescribe
 	@touch $@
 
-demo: .meltano-tool/ready  ## Extract a lively local account into a real Postgres, twice
-	@$(BIN)/python -m demo
+.meltano-tool/%: .meltano-tool/ready
+	@echo "Setting up target-$*"
+	@.meltano-tool/bin/meltano --log-level=warning install loader target-$*
+	@touch $@
+
+demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehouse, twice (DB=postgres or duckdb)
+	@$(BIN)/python -m demo $(DB)
 
 test: .venv/ready  ## Run all tests
 	@echo "Running the tests"

@@ -1,96 +1,94 @@
-"""``make demo``: Meltano extracts a lively local account into a real Postgres, twice."""
+"""``make demo``: Meltano extracts a lively local account into a real warehouse, twice."""
 
 from __future__ import annotations
 
-import contextlib
-import json
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg import sql
-
-from tests.postgres import postgres
+from demo.warehouses import WAREHOUSES
+from tests.sandbox import Sandbox, make_account, truth
+from tests.sandbox.day import live_a_day
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+
+    from demo.warehouses import Warehouse
 
 MELTANO = Path(".meltano-tool/bin/meltano")
 
 
-@contextlib.contextmanager
-def local_api() -> Iterator[dict[str, Any]]:
-    """Run the local API and yield its address and settings."""
-    command = [sys.executable, "-m", "tests.local_api"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout  # noqa: S101 (it is a pipe)
-            yield json.loads(server.stdout.readline())
-        finally:
-            server.terminate()
+def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> None:
+    """Run the pipeline; its state stays in the folder."""
+    command = [MELTANO, "run", "tap-nudgescribe", warehouse.loader]
+    print(f"  meltano run tap-nudgescribe {warehouse.loader}")
+    subprocess.run(command, env=environment(sandbox, warehouse, folder), check=True)
 
 
-def ask(root: str, path: str, method: str) -> Any:  # noqa: ANN401
-    """Call the local API's control surface."""
-    request = urllib.request.Request(f"{root}/_control/{path}", method=method)  # noqa: S310
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 (loopback)
-        return json.load(answer)
+def environment(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> Mapping[str, str]:
+    """Return what tells Meltano where everything is."""
+    config = sandbox.config
+    workspaces = ",".join(f'"{name}"' for name in config.pop("workspace_ids"))
+    settings = {f"TAP_NUDGESCRIBE_{name.upper()}": value for name, value in config.items()}
+    return {
+        **os.environ,
+        **settings,
+        **warehouse.settings,
+        "TAP_NUDGESCRIBE_WORKSPACE_IDS": f"[{workspaces}]",
+        "MELTANO_DATABASE_URI": f"sqlite:///{folder}/meltano.db",
+        "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
+        "MELTANO_CLI_LOG_LEVEL": "warning",
+    }
 
 
-COUNT = sql.SQL(
-    "SELECT count(*), count(*) FILTER (WHERE _sdc_batched_at >= %s) FROM nudgescribe.{stream}"
-)
+def compare(sandbox: Sandbox, warehouse: Warehouse, since: datetime, deleted: int) -> bool:
+    """Print each table's rows beside what the account holds; say whether they agree.
 
-
-def compare(url: str, truth: dict[str, int], since: datetime) -> bool:
-    """Print each table's rows beside what the account holds; say whether all are the same."""
-    same = True
-    print(f"\n  {'stream':<20}{'account':>10}{'Postgres':>10}{'written':>10}")
-    with psycopg.connect(url) as connection:
-        for stream, expected in truth.items():
-            rows = connection.execute(COUNT.format(stream=sql.Identifier(stream)), [since])
-            found, written = rows.fetchone() or (0, 0)
-            same &= found == expected
-            mark = "" if found == expected else "   differs"
-            print(f"  {stream:<20}{expected:>10}{found:>10}{written:>10}{mark}")
-    return same
+    Args:
+        sandbox: The account.
+        warehouse: Where the tables are.
+        since: What was written from then on is counted apart.
+        deleted: Customers that the account no longer has, and the warehouse still does.
+    """
+    print(f"\n  {'stream':<20}{'account':>10}{warehouse.name:>10}{'written':>10}")
+    agree = True
+    for stream in truth.KEYS:
+        held = len(truth.rows(sandbox.account, stream))
+        found, written = warehouse.count(stream, since)
+        gone = deleted if stream == "customers" else 0
+        differs = found != held + gone
+        agree &= not differs
+        remark = "   differs" if differs else f"   {gone} deleted since" if gone else ""
+        print(f"  {stream:<20}{held:>10}{found:>10}{written:>10}{remark}")
+    return agree
 
 
 def main() -> int:
     """Run the demo and return the exit code."""
-    with local_api() as api, postgres() as url, tempfile.TemporaryDirectory() as scratch:
-        settings = {
-            f"TAP_NUDGESCRIBE_{name.upper()}": value
-            if isinstance(value, str)
-            else json.dumps(value)
-            for name, value in api["config"].items()
-        }
-        environment = (
-            os.environ
-            | settings
-            | {
-                "TARGET_POSTGRES_SQLALCHEMY_URL": url.replace("postgresql:", "postgresql+psycopg:"),
-                "MELTANO_DATABASE_URI": f"sqlite:///{scratch}/meltano.db",
-                "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
-                "MELTANO_CLI_LOG_LEVEL": "warning",
-            }
-        )
-        same = True
+    parser = argparse.ArgumentParser(prog="make demo")
+    parser.add_argument("warehouse", choices=WAREHOUSES, nargs="?", default="postgres")
+    open_warehouse = WAREHOUSES[parser.parse_args().warehouse]
+    began = time.monotonic()
+    agree, deleted = True, 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Sandbox(make_account(7, "medium")) as sandbox,
+        open_warehouse(Path(folder)) as warehouse,
+    ):
         for title in ("First run: everything", "Second run, after a lively day: what changed"):
-            print(f"\n{title}\n  meltano run tap-nudgescribe target-postgres")
+            print(f"\n{title}")
             since = datetime.now(UTC)
-            subprocess.run(
-                [MELTANO, "run", "tap-nudgescribe", "target-postgres"], env=environment, check=True
-            )
-            same &= compare(url, ask(api["root"], "truth", "GET"), since)
-            ask(api["root"], "live", "POST")
-    return 0 if same else 1
+            extract(sandbox, warehouse, Path(folder))
+            agree &= compare(sandbox, warehouse, since, deleted)
+            deleted += len(live_a_day(sandbox.account)["customers_deleted"])
+    print(f"\nDone in {time.monotonic() - began:.0f} s; what was started has been stopped.")
+    return 0 if agree else 1
 
 
 sys.exit(main())

@@ -130,7 +130,8 @@ def _type(schema: Schema) -> str:
     if "enum" in known:
         return " or ".join(f"`{value}`" for value in known["enum"])
     kinds = known["type"] if isinstance(known["type"], list) else [known["type"]]
-    words = {"string": known.get("format", "string")}
+    form = "timestamp" if "x-timestamp" in known else known.get("format", "string")
+    words = {"string": form}
     text = " or ".join(str(words.get(kind, kind)) for kind in kinds)
     if known.get("items", {}).get("properties") or "items" not in known:
         return text

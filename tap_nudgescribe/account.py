@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from tap_nudgescribe.errors import AccessError, NotFoundError
+from tap_nudgescribe.errors import AccessError, ApiError, LoginError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,10 @@ class Account:
                 self.runs(campaign["campaign_id"])
             except (AccessError, NotFoundError):
                 continue
+            except LoginError:
+                raise
+            except ApiError:
+                return True  # whatever is wrong is reported where the campaign is read
             return True
         return not probed
 

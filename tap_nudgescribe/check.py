@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.contract import record_properties
-from tap_nudgescribe.errors import ApiError, LoginError
+from tap_nudgescribe.errors import ApiError, ContractError, LoginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.envelopes import Row
@@ -89,7 +89,7 @@ class _Walk:
         self._try("fetch_message_file", files and (lambda: client.message_file_url(published, 1)))
         return self._findings
 
-    def _try(self, operation: str, read: Callable[[], Any] | Any) -> Any:  # noqa: ANN401
+    def _try(self, operation: str, read: Any, component: str = "") -> Any:  # noqa: ANN401
         if not callable(read):
             self._findings.append(Finding(operation, works=None, remark="nothing to try it on"))
             return None
@@ -98,13 +98,17 @@ class _Walk:
         except LoginError:
             raise
         except ApiError as error:
-            self._findings.append(Finding(operation, works=False, remark=str(error)))
+            remark = str(error)
+            if isinstance(error, ContractError) and component:
+                known = set(record_properties(component))
+                remark += proposal(known - error.keys, error.keys - known)
+            self._findings.append(Finding(operation, works=False, remark=remark))
             return None
         self._findings.append(Finding(operation, works=True))
         return answer
 
     def _rows(self, operation: str, component: str, read: Any) -> list[Row] | None:  # noqa: ANN401
-        rows: list[Row] | None = self._try(operation, read)
+        rows: list[Row] | None = self._try(operation, read, component)
         if rows:
             self._compare(operation, component, rows)
         return rows
@@ -121,13 +125,27 @@ class _Walk:
             remarks.append(f"without {', '.join(sorted(missing))}")
         if unknown:
             remarks.append(f"with unknown {', '.join(sorted(unknown))}")
-        names = {
-            name: close[0]
-            for name in sorted(missing)
-            if (close := get_close_matches(name, sorted(unknown), n=1, cutoff=0.5))
-        }
-        if names:
-            remarks.append(f"try wire_names {names}")
-        self._findings.append(
-            Finding(f"{operation} ({component})", works=True, remark="; ".join(remarks))
-        )
+        remark = "; ".join(remarks) + proposal(missing, unknown)
+        self._findings.append(Finding(f"{operation} ({component})", works=True, remark=remark))
+
+
+def proposal(missing: Collection[str], unknown: Collection[str]) -> str:
+    """Return the ``wire_names`` that would mend an answer, as the end of a remark; often none.
+
+    A name is proposed where it is much like a missing one, or shortens it: ``cg_id`` for
+    ``customer_group_id``.
+    """
+    names = {}
+    for name in sorted(missing):
+        close = get_close_matches(name, sorted(unknown), n=1, cutoff=0.5)
+        short = [other for other in sorted(unknown) if _shortens(other, name)]
+        if found := short or close:
+            names[name] = found[0]
+    return f"; try wire_names {names}" if names else ""
+
+
+def _shortens(short: str, name: str) -> bool:
+    """Say whether a name has the same end as another and letters of each of its words."""
+    words, shorter = name.split("_"), short.split("_")
+    initials = "".join(word[0] for word in words[:-1])
+    return len(words) > 1 and words[-1] == shorter[-1] and initials == "".join(shorter[:-1])

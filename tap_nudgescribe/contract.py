@@ -35,4 +35,6 @@ def _singer(definition: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in definition.items() if not key.startswith("x-")}
     kind = kept.get("type", "string")
     kept["type"] = kind if isinstance(kind, list) else [kind, "null"]
+    if "x-timestamp" in definition:
+        kept["format"] = "date-time"
     return kept

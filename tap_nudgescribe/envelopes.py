@@ -95,7 +95,9 @@ def unexpected(operation: str, answer: object, expected: str) -> ContractError:
         if isinstance(answer, dict)
         else {list: "a list", str: "a text", type(None): "nothing"}.get(type(answer), "a value")
     )
-    return ContractError(f"The answer is {seen}, not {expected}", operation=operation)
+    error = ContractError(f"The answer is {seen}, not {expected}", operation=operation)
+    error.keys = frozenset(answer if isinstance(answer, dict) else ())
+    return error
 
 
 def _find(answer: Any, key: str, kind: type[T]) -> T | None:  # noqa: ANN401
@@ -108,8 +110,10 @@ def _find(answer: Any, key: str, kind: type[T]) -> T | None:  # noqa: ANN401
         if name in answer:
             inner = answer[name]
             return inner if isinstance(inner, kind) else _find(inner, key, kind)
-    only = _only(answer, kind)
-    return only[0] if only else None
+    if only := _only(answer, kind):
+        return only[0]
+    objects: list[Row] = _only(answer, dict)
+    return _find(objects[0], key, kind) if objects else None
 
 
 def _only(answer: Row, kind: type[T]) -> list[T]:

@@ -143,7 +143,13 @@ class OutcomeUnknownError(NetworkError):
 
 
 class ContractError(ApiError):
-    """An answer does not have the shape that this package knows."""
+    """An answer does not have the shape that this package knows.
+
+    Attributes:
+        keys: The keys that it has.
+    """
+
+    keys: frozenset[str] = frozenset()
 
     advice = "Run --check: it compares the account with the contract and proposes wire_names."
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from tap_nudgescribe.errors import ApiError, LoginError, NetworkError, ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("tap-nudgescribe")
 
-OUTAGE = 3
-"""After so many parts in a row without any answer, the API counts as gone."""
+PROBE_AFTER = 3
+"""After so many parts in a row without any sound answer, the API is asked whether it is there."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,15 @@ class Failure:
 
 
 class Failures:
-    """The failures of one run."""
+    """The failures of one run.
 
-    def __init__(self) -> None:
+    Args:
+        probe: Sends a request that works if the API works at all; raises an ``ApiError``.
+    """
+
+    def __init__(self, probe: Callable[[], object]) -> None:
         """Begin with none."""
+        self._probe = probe
         self._failures: list[Failure] = []
         self._unanswered = 0
 
@@ -50,7 +55,7 @@ class Failures:
 
         Raises:
             LoginError: at once, because nothing else can work.
-            ApiError: when this is the third part in a row that got no answer.
+            ApiError: when the API is gone, so that the rest of the parts need not be tried.
         """
         try:
             yield
@@ -61,8 +66,9 @@ class Failures:
             logger.error("%s, %s: %s", stream, part, error)  # noqa: TRY400 (no traceback)
             if isinstance(error, NetworkError | ServerError):
                 self._unanswered += 1
-                if self._unanswered >= OUTAGE:
-                    raise
+                if self._unanswered >= PROBE_AFTER:
+                    self._unanswered = 0
+                    self._probe()
 
     def report(self) -> None:
         """Log one closing line that counts the failures by stream."""

@@ -45,7 +45,7 @@ class TapNudgescribe(Tap):
         """The parts of this run that failed."""
         from tap_nudgescribe.failures import Failures  # noqa: PLC0415 (fast start-up)
 
-        return Failures()
+        return Failures(probe=self.account.client.list_campaigns)
 
     @cached_property
     def account(self) -> Account:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.local_api import Sandbox
+from tests.sandbox import Sandbox
+from tests.sandbox.truth import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +33,21 @@ class Run:
             m["record"] for m in self.messages if m["type"] == "RECORD" and m["stream"] == stream
         ]
 
+    def keys(self, stream: str) -> set[tuple[Any, ...]]:
+        """Return the keys of a stream's records, of which none may be there twice."""
+        found = [tuple(record[name] for name in KEYS[stream]) for record in self.records(stream)]
+        assert len(found) == len(set(found)), f"{stream} has a key twice"
+        return set(found)
+
     @property
     def counts(self) -> Counter[str]:
         """Return the number of records by stream."""
         return Counter(m["stream"] for m in self.messages if m["type"] == "RECORD")
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Return the last schema of each stream."""
+        return {m["stream"]: m["schema"] for m in self.messages if m["type"] == "SCHEMA"}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -56,9 +68,10 @@ def tap(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Run]:
     """Return a function that runs the tap's command line against the local API."""
 
     def run(*args: str, state: Any = None, catalog: Any = None, **config: Any) -> Run:
+        settings = sandbox.config | {"max_tries": 3} | config
         command = [sys.executable, "-m", "tap_nudgescribe", *args]
         for name, value in (
-            ("config", sandbox.config | {"max_tries": 3} | config),
+            ("config", {k: v for k, v in settings.items() if v is not None}),
             ("state", state),
             ("catalog", catalog),
         ):
@@ -67,9 +80,17 @@ def tap(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Run]:
                 path.write_text(json.dumps(value))
                 command += [f"--{name}", str(path)]
         done = subprocess.run(command, capture_output=True, timeout=120, check=False)  # noqa: S603
-        lines = [] if "--discover" in args else [json.loads(x) for x in done.stdout.splitlines()]
-        if "--discover" in args and done.returncode == 0:
-            lines = [json.loads(done.stdout)]
-        return Run(done.returncode, lines, done.stderr.decode())
+        whole = "--discover" in args or "--about" in args
+        texts = [done.stdout] if whole and done.stdout else done.stdout.splitlines()
+        return Run(done.returncode, [json.loads(text) for text in texts], done.stderr.decode())
 
     return run
+
+
+def selecting(catalog: dict[str, Any], *streams: str) -> dict[str, Any]:
+    """Return a catalog in which only some streams are selected."""
+    for entry in catalog["streams"]:
+        for metadata in entry["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = entry["tap_stream_id"] in streams
+    return catalog

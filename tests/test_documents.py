@@ -21,7 +21,7 @@ from tap_nudgescribe.tap import TapNudgescribe
 from target_nudgescribe.target import TargetNudgescribe
 
 if TYPE_CHECKING:
-    from tests.local_api import Sandbox
+    from tests.sandbox import Sandbox
 
 PLUGINS = {
     "plugins/extractors/tap-nudgescribe.yml": TapNudgescribe,

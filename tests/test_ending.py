@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.local_api import Account, Sandbox
+from tests.sandbox import Sandbox, truth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = ("campaign_id", "run_number", "file_number", "row_number")
+KEY = truth.KEYS["published_messages"]
 
 
 def start(sandbox: Sandbox, folder: Path, state: Any = None) -> subprocess.Popen[bytes]:
@@ -40,7 +40,7 @@ def message_keys(messages: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
 def test_an_interrupted_run_leaves_a_state_from_which_nothing_is_lost(
     tmp_path: Path, signum: int, code: int, lines: int
 ) -> None:
-    with Sandbox(Account(customers=60)) as sandbox:
+    with Sandbox() as sandbox:
         process = start(sandbox, tmp_path)
         assert process.stdout
         assert process.stderr
@@ -58,7 +58,7 @@ def test_an_interrupted_run_leaves_a_state_from_which_nothing_is_lost(
         assert again.returncode == 0, errors.decode()
         second = [json.loads(line) for line in output.splitlines()]
         whole = message_keys(first) | message_keys(second)
-        assert whole == sandbox.account.published_rows()
+        assert whole == truth.keys(sandbox.account, "published_messages")
 
 
 def test_a_closed_pipe_ends_quietly(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
 from tap_nudgescribe.tap import TapNudgescribe
-from tests.local_api import Sandbox
+from tests.sandbox import Sandbox
 
 sandbox = Sandbox()
 sandbox.__enter__()
 atexit.register(sandbox.__exit__)
 
 pytestmark = [
-    # The account shows no enum of fields, so some columns are null in every record.
+    # Some columns are null in every record that the suite looks at.
     pytest.mark.filterwarnings("ignore:Fields in transformed catalog:UserWarning"),
 ]
 

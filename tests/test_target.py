@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.local_api import Sandbox
+    from tests.sandbox import Sandbox
 
 SCHEMA = json.dumps({"type": "SCHEMA", "stream": "customers", "schema": {"properties": {}}})
 
@@ -18,7 +18,8 @@ SCHEMA = json.dumps({"type": "SCHEMA", "stream": "customers", "schema": {"proper
 def target(
     sandbox: Sandbox, folder: Path, *args: str, **config: str
 ) -> subprocess.CompletedProcess[bytes]:
-    settings = sandbox.config | {"workspace_id": "ws-1"} | config
+    workspace_id = next(iter(sandbox.account.workspaces))
+    settings = sandbox.config | {"workspace_id": workspace_id} | config
     path = folder / "config.json"
     path.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "target_nudgescribe", "--config", str(path), *args]
@@ -29,7 +30,7 @@ def target(
 def test_check_logs_in_and_lists_the_groups(sandbox: Sandbox, tmp_path: Path) -> None:
     done = target(sandbox, tmp_path, "--check")
     assert done.returncode == 0
-    assert b"2 customer groups" in done.stderr
+    assert b"3 customer groups" in done.stderr
     wrong = target(sandbox, tmp_path, "--check", password="canary-wrong")
     assert wrong.returncode == 1
     assert b"log-in is refused" in wrong.stderr

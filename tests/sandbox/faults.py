@@ -1,0 +1,85 @@
+"""Misbehaviour on order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sandbox.account import Account
+
+Kind = Literal[
+    "latency",
+    "rate_limited",
+    "server_error",
+    "refused",
+    "missing_field",
+    "not_found",
+    "bad_request",
+    "expired_token",
+    "expired_url",
+    "reset_before",
+    "reset",
+    "truncated",
+    "invalid_json",
+    "unexpected_shape",
+    "envelope",
+    "renamed_key",
+    "ignored",
+    "change",
+]
+
+
+@dataclass
+class Fault:
+    """What an operation does wrong, and how often.
+
+    Attributes:
+        operation: An ``operationId``, ``storage``, or ``*``.
+        kind: ``latency`` (option: seconds), ``rate_limited`` (option: Retry-After, ``date`` for
+            an HTTP date), ``server_error`` (option: status), ``refused`` (403), ``missing_field``
+            (401), ``not_found`` (404), ``bad_request`` (400 without reasons); ``expired_token``
+            and ``expired_url`` end all sessions or the URL; ``reset_before`` and ``reset`` break
+            the connection before and amid the answer, what was asked being done; ``truncated``
+            ends the answer early; ``invalid_json``, ``unexpected_shape``, ``envelope`` (option:
+            the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``); ``ignored`` answers
+            a change as if it were done; ``change`` calls `then` first.
+        times: How many requests it spoils.
+        after: How many requests pass before the first.
+        match: Only requests whose body or URL holds this text.
+        then: Changes the account, for the kind ``change``.
+    """
+
+    operation: str
+    kind: Kind
+    times: int = 1
+    after: int = 0
+    option: str = ""
+    match: str = ""
+    then: Callable[[Account], object] = lambda _: None
+
+    def takes(self, operation: str, content: str) -> bool:
+        """Say whether this request is spoiled, and count it."""
+        if self.operation not in {operation, "*"} or self.match not in content or not self.times:
+            return False
+        if self.after:
+            self.after -= 1
+            return False
+        self.times -= 1
+        return True
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """Read ``operation:kind[:times[:option]]``.
+
+        Raises:
+            ValueError: for another text.
+        """
+        operation, kind, *rest = text.split(":", 3)
+        if kind not in get_args(Kind):
+            problem = f"no such kind of fault: {kind}"
+            raise ValueError(problem)
+        times = int(rest[0]) if rest else 1
+        return cls(operation, kind, times, option=rest[1] if len(rest) > 1 else "")  # type: ignore[arg-type]
