@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -12,39 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.warehouses import WAREHOUSES
+from tests.pipeline import command, extract
 from tests.sandbox import Sandbox, make_account, truth
 from tests.sandbox.day import live_a_day
+from tests.warehouses import WAREHOUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from demo.warehouses import Warehouse
-
-MELTANO = Path(".meltano-tool/bin/meltano")
-
-
-def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> None:
-    """Run the pipeline; its state stays in the folder."""
-    command = [MELTANO, "run", "tap-nudgescribe", warehouse.loader]
-    print(f"  meltano run tap-nudgescribe {warehouse.loader}")
-    subprocess.run(command, env=environment(sandbox, warehouse, folder), check=True)
-
-
-def environment(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> Mapping[str, str]:
-    """Return what tells Meltano where everything is."""
-    config = sandbox.config
-    workspaces = ",".join(f'"{name}"' for name in config.pop("workspace_ids"))
-    settings = {f"TAP_NUDGESCRIBE_{name.upper()}": value for name, value in config.items()}
-    return {
-        **os.environ,
-        **settings,
-        **warehouse.settings,
-        "TAP_NUDGESCRIBE_WORKSPACE_IDS": f"[{workspaces}]",
-        "MELTANO_DATABASE_URI": f"sqlite:///{folder}/meltano.db",
-        "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
-        "MELTANO_CLI_LOG_LEVEL": "warning",
-    }
+    from tests.warehouses import Warehouse
 
 
 def compare(sandbox: Sandbox, warehouse: Warehouse, since: datetime, deleted: int) -> bool:
@@ -82,7 +54,7 @@ def main() -> int:
         open_warehouse(Path(folder)) as warehouse,
     ):
         for title in ("First run: everything", "Second run, after a lively day: what changed"):
-            print(f"\n{title}")
+            print(f"\n{title}\n  meltano {' '.join(command(warehouse))}")
             since = datetime.now(UTC)
             extract(sandbox, warehouse, Path(folder))
             agree &= compare(sandbox, warehouse, since, deleted)

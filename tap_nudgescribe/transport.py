@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import math
 import random
 import threading
 import time
@@ -249,8 +250,7 @@ class Transport:
             raise _network_error(operation.name, error) from None
         finally:
             self._observed(operation.name, started, status)
-        with suppress(KeyError, TypeError, ValueError):
-            self._server_time = email.utils.parsedate_to_datetime(response.headers["Date"])
+        self._server_time = _http_date(response.headers.get("Date", "")) or self._server_time
         return response
 
     def _observed(self, operation: str, started: float, status: int | None) -> None:
@@ -329,7 +329,7 @@ def _answer(
 
 def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | None) -> Exception:
     """Return the error that a status means here: not always what it means in HTTP."""
-    wait = _retry_after(response.headers.get("Retry-After"))
+    wait = _retry_after(response.headers)
     fields = ", ".join(sorted(body or ())) or "none"
     match response.status_code:
         case 400:
@@ -390,19 +390,30 @@ def _download_error(operation: str, status: int | None) -> errors.ApiError:
             return errors.ContractError(problem, operation=operation)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, clamped; None without one."""
-    if value is None:
-        return None
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that Retry-After asks for, clamped; None without it or for nonsense.
+
+    A date is taken by the server's own clock, its Date header, where it tells it.
+    """
+    text = headers.get("Retry-After", "")
     try:
-        seconds = float(value)
+        seconds = float(text)
     except ValueError:
-        try:
-            until = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+        until = _http_date(text)
+        if until is None:
             return None
-        seconds = until.timestamp() - time.time()
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+        seconds = (
+            until - (_http_date(headers.get("Date", "")) or datetime.now(UTC))
+        ).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _wait(number: int) -> float:

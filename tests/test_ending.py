@@ -15,8 +15,6 @@ from tests.sandbox import Sandbox, truth
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = truth.KEYS["published_messages"]
-
 
 def start(sandbox: Sandbox, folder: Path, state: Any = None) -> subprocess.Popen[bytes]:
     (folder / "config.json").write_text(json.dumps(sandbox.config))
@@ -27,16 +25,16 @@ def start(sandbox: Sandbox, folder: Path, state: Any = None) -> subprocess.Popen
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603
 
 
-def message_keys(messages: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+def keys(messages: list[dict[str, Any]], stream: str) -> set[tuple[Any, ...]]:
     return {
-        tuple(m["record"][name] for name in KEY)
+        tuple(m["record"][name] for name in truth.KEYS[stream])
         for m in messages
-        if m["type"] == "RECORD" and m["stream"] == "published_messages"
+        if m["type"] == "RECORD" and m["stream"] == stream
     }
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("lines", [1, 300, 900])
+@pytest.mark.parametrize("lines", [1, 60, 150, 300, 900, 3000])
 def test_an_interrupted_run_leaves_a_state_from_which_nothing_is_lost(
     tmp_path: Path, signum: int, code: int, lines: int
 ) -> None:
@@ -57,8 +55,8 @@ def test_an_interrupted_run_leaves_a_state_from_which_nothing_is_lost(
         output, errors = again.communicate(timeout=120)
         assert again.returncode == 0, errors.decode()
         second = [json.loads(line) for line in output.splitlines()]
-        whole = message_keys(first) | message_keys(second)
-        assert whole == truth.keys(sandbox.account, "published_messages")
+        for stream in truth.KEYS:
+            assert keys(first, stream) | keys(second, stream) == truth.keys(sandbox.account, stream)
 
 
 def test_a_closed_pipe_ends_quietly(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -290,6 +290,30 @@ def test_customers_deleted_while_pages_are_read_make_the_group_unfinished(
     assert truth.keys(sandbox.account, "customers") <= both
 
 
+def test_keys_and_values_that_the_contract_does_not_know_are_kept(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    def change(account: Account) -> None:
+        for group in account.groups.values():
+            group.description = {"odd": 1}  # type: ignore[assignment]
+
+    sandbox.inject(
+        Fault("list_groups", "change", then=change),
+        Fault("list_campaigns", "renamed_key", 9999, option="name=title"),
+    )
+    run = tap()
+    assert run.code == 0, run.stderr
+    groups = run.records("customer_groups")
+    assert {str(group["description"]) for group in groups[1:]} == {"None"}
+    assert groups[-1]["_extra"] == {"description": {"odd": 1}}
+    assert "values of description do not have the property's type" in run.stderr
+    campaigns = run.records("campaigns")
+    assert all(campaign["name"] is None for campaign in campaigns)
+    assert {campaign["_extra"]["title"] for campaign in campaigns} == {
+        campaign.name for campaign in sandbox.account.campaigns.values()
+    }
+
+
 def test_state_does_not_grow_with_the_account(tap: Callable[..., Run]) -> None:
     bookmarks = tap().state["bookmarks"]
     assert all(set(b) <= {"replication_key", "replication_key_value"} for b in bookmarks.values())
