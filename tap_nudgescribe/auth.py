@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests.auth
 
@@ -107,6 +107,11 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
                 self._session = self._renewed(self._session)
             return self._session
 
+    def account_id(self) -> str | None:
+        """Return the account that the session is for (documented as a claim of its token)."""
+        claim = _claims(self.session().access_token).get("account_id")
+        return None if claim is None else str(claim)
+
     def renew(self, refused: str, times: int) -> bool:
         """Replace the session after the API has refused its access token.
 
@@ -143,10 +148,18 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
 
 
 def _expiry(token: str) -> float | None:
-    """Return the ``exp`` of a JWT in seconds since the epoch, or None. Nothing is verified."""
+    """Return the ``exp`` of a JWT in seconds since the epoch, or None."""
+    try:
+        return float(_claims(token)["exp"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Return the claims of a JWT, none if they cannot be read. Nothing is verified."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return None
+    except (IndexError, ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -17,10 +17,13 @@ What the names mean, and which of them are only assumed, is in ``contract.yaml``
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import requests
+import urllib3
 from requests.auth import AuthBase
 
 from tap_nudgescribe import envelopes, errors
@@ -31,8 +34,6 @@ from tap_nudgescribe.transport import ConnectionOptions, Exchange, Operation, Tr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
-
-    import requests
 
     from tap_nudgescribe.envelopes import Row
 
@@ -156,6 +157,10 @@ class NudgescribeClient:
             observe=observe,
         )
 
+    def account_id(self) -> str | None:
+        """Return the account that the log-in is for, if its token says so."""
+        return self.authenticator.account_id()
+
     def list_campaigns(
         self, *, published_from: date | None = None, published_to: date | None = None
     ) -> list[Row]:
@@ -237,14 +242,19 @@ class NudgescribeClient:
         answer = self._call("fetch_message_file", body)
         return envelopes.read_text("fetch_message_file", answer, key="url")
 
-    def message_file_csv(self, campaign_id: str, page: int, run_number: int | None = None) -> bytes:
-        """Return a file's raw CSV, whole in memory."""
+    def open_message_file(
+        self, campaign_id: str, page: int, run_number: int | None = None
+    ) -> requests.Response:
+        """Open a file's raw CSV for streaming, from its first byte."""
         body = {"campaign_id": campaign_id, "page": page, "format": "csv"}
-        answer = self._call("fetch_message_file", _with_run(body, run_number))
-        if isinstance(answer, bytes):
+        answer = self._call("fetch_message_file", _with_run(body, run_number), streamed=True)
+        if isinstance(answer, requests.Response):
             return answer
-        text = envelopes.read_text("fetch_message_file", answer, key="csv")
-        return text.encode()
+        text = envelopes.read_text("fetch_message_file", answer, key="csv").encode()
+        response = requests.Response()
+        response.status_code = requests.codes.ok
+        response.raw = urllib3.HTTPResponse(io.BytesIO(text), preload_content=False)
+        return response
 
     def initiate_rerun(self, campaign_id: str, customer_group_id: str) -> int | None:
         """Run a published campaign against another group; return the new run's number.
@@ -395,14 +405,22 @@ class NudgescribeClient:
     def _changed(self, name: str, body: Mapping[str, Any], required: Iterable[str] = ()) -> Row:
         return envelopes.read_object(name, self._call(name, body), required=list(required))
 
-    def _call(self, name: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 (the wire)
-        return self._send(OPERATIONS[name], body)
+    def _call(self, name: str, body: Mapping[str, Any], *, streamed: bool = False) -> Any:  # noqa: ANN401 (the wire)
+        return self._send(OPERATIONS[name], body, streamed=streamed)
 
-    def _send(self, operation: Operation, body: Mapping[str, Any], csv: bytes | None = None) -> Any:  # noqa: ANN401 (the wire)
+    def _send(
+        self,
+        operation: Operation,
+        body: Mapping[str, Any],
+        csv: bytes | None = None,
+        *,
+        streamed: bool = False,
+    ) -> Any:  # noqa: ANN401 (the wire)
         answer = self.transport.call(
             operation,
             self._wire(body),
             csv=csv,
+            streamed=streamed,
             auth=self.authenticator,
             renew=self.authenticator.renew,
         )

@@ -154,6 +154,14 @@ class ContractError(ApiError):
     advice = "Run --check: it compares the account with the contract and proposes wire_names."
 
 
+class StorageError(ApiError):
+    """The storage behind ``message_storage_root`` cannot be read or written."""
+
+    advice = (
+        "Check the root, and that this machine's credentials for that cloud may list and read it."
+    )
+
+
 class MessageFileError(ApiError):
     """A message file is not CSV that can be read."""
 

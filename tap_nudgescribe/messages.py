@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from contextlib import closing
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.helpers._util import utc_now
 from typing_extensions import override
 
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.columns import column_names
-from tap_nudgescribe.errors import ApiError
-from tap_nudgescribe.message_files import open_message_file, read_batches, read_header
+from tap_nudgescribe.errors import ApiError, SettingsError
+from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
+from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
+from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
+from tap_nudgescribe.parallel import ahead
+from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.publishing import publish_ready_campaigns
+from tap_nudgescribe.record_lines import lines
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.streams import NudgescribeStream, Properties, moment
-from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
+from tap_nudgescribe.timestamps import format_timestamp
+from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
+    from datetime import datetime
+
+    import pyarrow as pa
+    from singer_sdk.helpers import types
 
     from tap_nudgescribe.account import Account
+    from tap_nudgescribe.batch_files import BatchFiles
     from tap_nudgescribe.envelopes import Row
     from tap_nudgescribe.tap import TapNudgescribe
 
@@ -31,6 +44,9 @@ PUBLISHED = "published"
 
 SAMPLED_CAMPAIGNS = 5
 """From how many of the latest campaigns discovery reads the header of a file."""
+
+SAMPLING = CsvOptions(encoding_errors="replace")
+"""Discovery reads headers; what is wrong with a file is said when its rows are read."""
 
 LINEAGE: Properties = {
     "workspace_id": {"type": ["string", "null"], "description": "Workspace of the campaign"},
@@ -44,29 +60,6 @@ LINEAGE: Properties = {
         "description": "When the campaign was last published: what the bookmark follows",
     },
 }
-
-COLUMN_SCHEMAS: dict[str, dict[str, Any]] = {
-    "string": {"type": ["string", "null"]},
-    "integer": {"type": ["integer", "null"]},
-    "number": {"type": ["number", "null"]},
-    "boolean": {"type": ["boolean", "null"]},
-    "date": {"type": ["string", "null"], "format": "date"},
-    "date-time": {"type": ["string", "null"], "format": "date-time"},
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One published run of a campaign."""
-
-    campaign_id: str
-    number: int
-    current: bool
-
-    @property
-    def wire_number(self) -> int | None:
-        """The number to ask for; None for the current run, whose files have no subfolder."""
-        return None if self.current else self.number
 
 
 class PublishedMessages(NudgescribeStream):
@@ -85,20 +78,33 @@ class PublishedMessages(NudgescribeStream):
 
     def __init__(self, tap: TapNudgescribe, headers: list[str]) -> None:
         """Add a column for each known header name."""
-        types = tap.config.get("message_column_types") or {}
+        config = tap.config
+        types = config.get("message_column_types") or {}
+        self._kinds = {column: KINDS[kind] for column, kind in types.items()}
         columns = {
-            column: COLUMN_SCHEMAS[types.get(column, "string")] | {"title": header}
+            column: {**self._kinds.get(column, TEXT).schema, "title": header}
             for header, column in column_names(headers, reserved=[*LINEAGE, EXTRA]).items()
         }
         super().__init__(tap, columns)
-        self._converters = {
-            column: CONVERTERS[kind] for column, kind in types.items() if kind in CONVERTERS
-        }
-        self._only_here: Counter[str] = Counter()
+        self._only_here: set[str] = set()
         self._unconverted: Counter[str] = Counter()
+        self._oddities = Oddities()
+        self._csv_options = CsvOptions(
+            encoding_errors=config["message_encoding_errors"],
+            row_errors=config["message_row_errors"],
+            longest_row=config["message_longest_row_mib"] * 2**20,
+        )
 
-    @override
-    def read(self) -> Iterator[Row]:
+    @cached_property
+    def _source(self) -> MessageSource:
+        return message_source(self.account, self.config)
+
+    @cached_property
+    def _progress(self) -> Progress:
+        return Progress(self.logger)
+
+    def read_rows(self) -> Iterator[Rows]:
+        """Yield all rows that have to be sent, a piece of a file at a time."""
         account = self.account
         if self.config.get("publish_ready_campaigns") and self.ABORT_AT_RECORD_COUNT is None:
             publish_ready_campaigns(
@@ -136,7 +142,7 @@ class PublishedMessages(NudgescribeStream):
         since = start.date() - timedelta(days=1)
         return campaigns_of(self.account.client.list_campaigns(published_from=since))
 
-    def _read_campaign(self, campaign: Row, start: datetime | None) -> Iterator[Row]:
+    def _read_campaign(self, campaign: Row, start: datetime | None) -> Iterator[Rows]:
         campaign_id = campaign["campaign_id"]
         progress = self.bookmark.unfinished.get(campaign_id, {})
         at_run, at_file = progress.get("run_number", 0), progress.get("file_number", 0)
@@ -146,12 +152,18 @@ class PublishedMessages(NudgescribeStream):
             if run.number < at_run:
                 continue
             number = at_file if run.number == at_run else 0
-            client = self.account.client
-            while (files := client.count_message_files(campaign_id, run.wire_number)) > number:
-                for number in range(number + 1, files + 1):  # noqa: B020
-                    yield from self._read_file(campaign, run, number)
-                    self.bookmark.keep(campaign_id, run_number=run.number, file_number=number)
-                    self._write_state_message()
+            while (files := self._source.count(run)) > number:
+                numbers = range(number + 1, files + 1)
+                opened = ahead(map(partial(self._open, run), numbers), MessageCsv.close)
+                with closing(opened):
+                    for number, file in zip(numbers, opened, strict=True):
+                        with closing(file):
+                            yield from self._read_file(campaign, run, number, file)
+                        self.bookmark.keep(campaign_id, run_number=run.number, file_number=number)
+                        self._write_state_message()
+
+    def _open(self, run: Run, number: int) -> MessageCsv:
+        return MessageCsv(self._source.open(run, number), self._csv_options, self._oddities)
 
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""
@@ -172,49 +184,107 @@ class PublishedMessages(NudgescribeStream):
                 result.append(Run(campaign_id, row["run_number"], current=is_current))
         return result
 
-    def _read_file(self, campaign: Row, run: Run, number: int) -> Iterator[Row]:
+    def _read_file(self, campaign: Row, run: Run, number: int, file: MessageCsv) -> Iterator[Rows]:
         published = moment(campaign.get("published_at"))
-        lineage = {
-            "workspace_id": campaign["workspace_id"],
-            "campaign_id": run.campaign_id,
-            "run_number": run.number,
-            "file_number": number,
-            "published_at": published and format_timestamp(published),
-        }
-        client = self.account.client
-        with open_message_file(client, run.campaign_id, run.wire_number, number) as file:
-            header = read_header(file)
-            if not header:
-                return
-            named = column_names(header, reserved=[*LINEAGE, EXTRA])
-            known = self.effective_schema["properties"]
-            targets = [(position, named[name], name) for position, name in enumerate(header)]
-            row_number = 0
-            for batch in read_batches(file, len(header)):
-                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    row_number += 1
-                    record = dict.fromkeys(known)
-                    record.update(lineage, row_number=row_number)
-                    extra = {}
-                    for position, column, name in targets:
-                        value = values[position]
-                        if column not in known:
-                            if value is not None:
-                                extra[name] = value
-                            self._only_here[name] += 1
-                        elif value is not None and column in self._converters:
-                            try:
-                                record[column] = self._converters[column](value)
-                            except (ValueError, InvalidOperation):
-                                extra[name] = value
-                                self._unconverted[name] += 1
-                        else:
-                            record[column] = value
-                    record[EXTRA] = extra or None
-                    yield record
+        columns = column_names(file.header, reserved=[*LINEAGE, EXTRA])
+        known = self.effective_schema["properties"]
+        unknown = [name for name in file.header if columns[name] not in known]
+        self._only_here.update(unknown)
+        wanted = {n: c for n, c in columns.items() if c in self.selected_properties}
+        fitting = Fitting(
+            file.header,
+            wanted,
+            kinds=self._kinds,
+            unknown=unknown if EXTRA in self.selected_properties else (),
+            dropped=len(wanted) + len(unknown) < len(file.header),
+            constants={
+                "workspace_id": campaign["workspace_id"],
+                "campaign_id": run.campaign_id,
+                "run_number": run.number,
+                "file_number": number,
+                "published_at": format_timestamp(published) if published else None,
+            },
+        )
+        for piece in ahead(file.pieces(fitting.positions)):
+            rows = fitting.fit(piece)
+            self._progress.add(rows=len(rows), bytes_read=file.bytes_read)
+            yield rows
+        self._unconverted.update(fitting.unconverted)
+        self._progress.file_done()
+
+    @override
+    def read(self) -> Iterator[Row]:
+        # Deselected properties are there as null: it is the SDK that leaves them out.
+        properties = list(self.effective_schema["properties"])
+        for rows in self.read_rows():
+            yield from rows.records(properties)
+
+    # RECORD messages by the column. Stream._sync_records (singer-sdk 0.54) is private; it writes
+    # each record by itself, and its order of RECORD, STATE and metrics is kept here.
+
+    @override
+    def _sync_records(
+        self, context: types.Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Row, None, None]:
+        writer = self._tap.message_writer
+        if (
+            not write_messages
+            or not self.selected
+            or self.needs_each_record()
+            or self.ABORT_AT_RECORD_COUNT is not None
+            or not isinstance(writer, BlockWriter)
+        ):
+            yield from super()._sync_records(context, write_messages=write_messages)
+            return
+        sent = 0
+        with self.get_record_counter() as counter, self.get_sync_timer():
+            for rows in self.reported(self.read_rows()):
+                done = 0
+                while done < len(rows):
+                    part = rows.slice(
+                        done, self.STATE_MSG_FREQUENCY - sent % self.STATE_MSG_FREQUENCY
+                    )
+                    writer.write_lines(self._record_lines(part))
+                    done += len(part)
+                    sent += len(part)
+                    counter.increment(len(part))
+                    self.state_manager.is_flushed = False
+                    if sent % self.STATE_MSG_FREQUENCY == 0:
+                        self._write_state_message()
+        self._finalize_state(self.stream_state)
+        self._write_state_message()
+
+    def _record_lines(self, rows: Rows) -> pa.Buffer:
+        """Return rows as RECORD messages."""
+        rest: dict[str, Any] = {"time_extracted": utc_now()}
+        if self._stream_version is not None:
+            rest = {"version": self._stream_version} | rest
+        name = encoder.encode(self.name).decode()
+        return lines(
+            rows,
+            self.selected_properties,
+            before=f'{{"type":"RECORD","stream":{name},"record":',
+            after=f",{encoder.encode(rest)[1:].decode()}\n",
+        )
+
+    @override
+    def write_batches(self, files: BatchFiles) -> Iterator[int]:
+        for rows in self.reported(self.read_rows()):
+            done = 0
+            while done < len(rows):
+                part = rows.slice(done, files.room)
+                content = (
+                    record_batch(part, files.schema)
+                    if files.as_table
+                    else lines(part, self.selected_properties, before="", after="\n")
+                )
+                files.write(content, len(part))
+                done += len(part)
+                yield len(part)
 
     @override
     def _report_misfits(self) -> None:
+        self._progress.close()
         for name in sorted(self._only_here):
             self.logger.warning(
                 "The message column %r is not in the catalog; its values are in %s. Discover "
@@ -230,6 +300,42 @@ class PublishedMessages(NudgescribeStream):
                 name,
                 EXTRA,
             )
+        if self._oddities.misfit_rows:
+            self.logger.warning(
+                "%d message rows have too few or too many fields; all their fields are in %s",
+                self._oddities.misfit_rows,
+                EXTRA,
+            )
+        if self._oddities.undecodable:
+            self.logger.warning(
+                "%d places in message files were not UTF-8 and were replaced by U+FFFD",
+                self._oddities.undecodable,
+            )
+        if self._oddities.nul:
+            self.logger.warning(
+                "%d characters U+0000 in message files were replaced by U+FFFD",
+                self._oddities.nul,
+            )
+
+
+def message_source(account: Account, config: Mapping[str, Any]) -> MessageSource:
+    """Return where the settings say that message files are.
+
+    Raises:
+        SettingsError: when they say it in a way that cannot be followed.
+    """
+    root = config.get("message_storage_root")
+    if not root:
+        return ApiSource(account.client)
+
+    def account_id() -> str:
+        found = config.get("message_storage_account") or account.client.account_id()
+        if not found:
+            problem = "The log-in does not name the account, so its folder is not known"
+            raise SettingsError(problem, advice="Set message_storage_account.")
+        return str(found)
+
+    return storage_source(root, account_id)
 
 
 def is_published(campaign: Mapping[str, Any]) -> bool:
@@ -238,19 +344,22 @@ def is_published(campaign: Mapping[str, Any]) -> bool:
     return campaign.get("published_at") is not None or status == PUBLISHED
 
 
-def sample_headers(account: Account) -> list[str]:
+def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
     """Return the header names in the first file of each of the latest published campaigns.
 
     Raises:
         ApiError: when the campaigns cannot be listed. A file that fails is left out.
     """
+    source = message_source(account, config)
     campaigns = sorted(filter(is_published, account.campaigns()), key=_published, reverse=True)
     headers: dict[str, None] = {}
     for campaign in campaigns[:SAMPLED_CAMPAIGNS]:
+        run = Run(campaign["campaign_id"], campaign.get("run_number") or 1, current=True)
         try:
-            if account.client.count_message_files(campaign["campaign_id"]):
-                with open_message_file(account.client, campaign["campaign_id"], None, 1) as file:
-                    headers |= dict.fromkeys(read_header(file))
+            if source.count(run):
+                file = MessageCsv(source.open(run, 1), SAMPLING, Oddities())
+                with closing(file):
+                    headers |= dict.fromkeys(file.header)
         except ApiError:
             continue
     return list(headers)
@@ -259,27 +368,3 @@ def sample_headers(account: Account) -> list[str]:
 def _published(campaign: Mapping[str, Any]) -> tuple[float, str]:
     published = moment(campaign.get("published_at"))
     return (published.timestamp() if published else 0, str(campaign["campaign_id"]))
-
-
-def _boolean(text: str) -> bool:
-    values = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-    try:
-        return values[text.strip().lower()]
-    except KeyError:
-        raise ValueError from None
-
-
-def _number(text: str) -> Decimal:
-    number = Decimal(text)
-    if not number.is_finite():
-        raise ValueError
-    return number
-
-
-CONVERTERS: dict[str, Callable[[str], object]] = {
-    "integer": int,
-    "number": _number,
-    "boolean": _boolean,
-    "date": lambda text: date.fromisoformat(text).isoformat(),
-    "date-time": lambda text: format_timestamp(parse_timestamp(text)),
-}

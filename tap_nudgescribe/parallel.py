@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -36,3 +36,34 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def ahead(
+    items: Iterator[Out], discard: Callable[[Out], object] = lambda _: None
+) -> Generator[Out]:
+    """Yield the items while a thread already fetches the next one.
+
+    Args:
+        items: Used in that thread only.
+        discard: Given an item that was fetched in vain, because the iteration has ended.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nudgescribe")
+    coming = pool.submit(_first, items)
+    try:
+        while item := coming.result():
+            coming = pool.submit(_first, items)
+            yield item[0]
+    finally:
+        coming.add_done_callback(lambda done: _discard(done, discard))
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _first(items: Iterator[Out]) -> list[Out]:
+    """Return a list with the next item, or an empty one when there is none."""
+    return list(islice(items, 1))
+
+
+def _discard(done: Future[list[Out]], discard: Callable[[Out], object]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        for item in done.result():
+            discard(item)

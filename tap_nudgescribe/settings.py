@@ -161,6 +161,64 @@ TAP_SETTINGS = (
         ),
     ),
     th.Property(
+        "message_storage_root",
+        th.StringType,
+        title="Message storage root",
+        description=(
+            "Read message files from their storage itself, not through the API: s3://bucket, "
+            "gs://bucket, az://container or file:///folder, below which production/messages/ "
+            "lies. Credentials are those that the cloud's own client finds."
+        ),
+    ),
+    th.Property(
+        "message_storage_account",
+        th.StringType,
+        title="Message storage account",
+        description=(
+            "Folder of the account below production/messages/, if the log-in does not name it."
+        ),
+    ),
+    th.Property(
+        "message_encoding_errors",
+        th.StringType(allowed_values=["fail", "replace"]),
+        default="fail",
+        title="Message encoding errors",
+        description=(
+            "Whether a message file that is not UTF-8 fails, or is read with U+FFFD in the "
+            "places that are not."
+        ),
+    ),
+    th.Property(
+        "message_row_errors",
+        th.StringType(allowed_values=["keep", "fail"]),
+        default="keep",
+        title="Message row errors",
+        description=(
+            "Whether a row with too few or too many fields is kept, with all of them in _extra, "
+            "or fails its file."
+        ),
+    ),
+    th.Property(
+        "message_longest_row_mib",
+        th.IntegerType(minimum=1, maximum=64),
+        default=2,
+        title="Longest message row",
+        description=(
+            "Mebibytes that a row of a message file may have. The memory that is needed grows by "
+            "40 times as much."
+        ),
+    ),
+    th.Property(
+        "batch_file_mib",
+        th.IntegerType(minimum=1),
+        default=256,
+        title="Batch file size",
+        description=(
+            "With batch_config, begin a new file after about so many mebibytes of records, if "
+            "batch_size rows are not reached before."
+        ),
+    ),
+    th.Property(
         "publish_ready_campaigns",
         th.BooleanType,
         default=False,

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import click
 from singer_sdk import Tap, metrics
@@ -14,7 +14,7 @@ from singer_sdk import typing as th
 from typing_extensions import override
 
 from tap_nudgescribe.command import Interrupted, ended
-from tap_nudgescribe.errors import ApiError, NudgescribeError
+from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
 from tap_nudgescribe.settings import TAP_SETTINGS
 from tap_nudgescribe.writer import BlockWriter
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.failures import Failures
+    from tap_nudgescribe.streams import NudgescribeStream
     from tap_nudgescribe.transport import Exchange
 
 PACKAGE = "nudgescribe-meltano"
@@ -105,7 +106,7 @@ class TapNudgescribe(Tap):
         known = self.input_catalog and self.input_catalog.get_stream("published_messages")
         if known or not self._can_log_in:
             return []
-        return sample_headers(self.account)
+        return sample_headers(self.account, self.config)
 
     def _observe(self, exchange: Exchange) -> None:
         """Turn a request into the SDK's request metric."""
@@ -134,7 +135,12 @@ class TapNudgescribe(Tap):
         raise Interrupted(signum)
 
     def run(self) -> int:
-        """Sync all streams and return the exit code: 0, or 1 when parts failed."""
+        """Sync all streams and return the exit code: 0, or 1 when parts failed.
+
+        Raises:
+            SettingsError: for settings that contradict each other.
+        """
+        self._refuse_mapped_batches()
         try:
             self.sync_all()
         except (Interrupted, NudgescribeError):
@@ -147,6 +153,18 @@ class TapNudgescribe(Tap):
             self.failures.report()
             return 1
         return 0
+
+    def _refuse_mapped_batches(self) -> None:
+        """Refuse stream maps with BATCH messages, where they would have no effect."""
+        if not self.config.get("batch_config"):
+            return
+        for stream in self.streams.values():
+            if stream.selected and cast("NudgescribeStream", stream).needs_each_record():
+                problem = (
+                    f"batch_config cannot be used with stream maps or flattening: {stream.name}"
+                )
+                advice = "Leave one of them out, or deselect the stream."
+                raise SettingsError(problem, advice=advice)
 
     def _write_last_state(self) -> None:
         """Write the state as it is: it never claims what has not been written before it."""

@@ -138,6 +138,7 @@ class Transport:
         body: Mapping[str, Any] | None,
         *,
         csv: bytes | None = None,
+        streamed: bool = False,
         auth: AuthBase,
         renew: Callable[[str, int], bool] = lambda *_: False,
         headers: Mapping[str, str] | None = None,
@@ -148,6 +149,7 @@ class Transport:
             operation: What to call.
             body: JSON body with wire names; None for no body.
             csv: A data file, sent as multipart with the body as form fields.
+            streamed: Return an answer of ``text/csv`` as an open response, not read yet.
             auth: Adds the credentials.
             renew: Told of an access token that was refused, and how often this request was;
                 says whether to try again.
@@ -158,14 +160,16 @@ class Transport:
         """
 
         def attempt() -> Any:  # noqa: ANN401
-            response = self._send(operation, body, csv, auth=auth, headers=headers)
+            response = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
             for times in count(1):
                 bearer = response.request.headers.get("Authorization", "")
                 if response.status_code not in {401, 403} or not renew(
                     bearer.removeprefix("Bearer "), times
                 ):
                     break
-                response = self._send(operation, body, csv, auth=auth, headers=headers)
+                response = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
+            if streamed and response.ok and _is_csv(response):
+                return response
             return _answer(operation, response, body)
 
         return self._retried(operation, attempt)
@@ -221,11 +225,12 @@ class Transport:
             session.verify = self.options.ca_bundle
         return session
 
-    def _send(
+    def _send(  # noqa: PLR0913 (what a request is made of)
         self,
         operation: Operation,
         body: Mapping[str, Any] | None,
         csv: bytes | None,
+        streamed: bool,  # noqa: FBT001 (private)
         *,
         auth: AuthBase,
         headers: Mapping[str, str] | None,
@@ -244,8 +249,11 @@ class Transport:
                 auth=auth,
                 timeout=self.options.request_timeout_seconds,
                 allow_redirects=False,
+                stream=streamed,
             )
             status = response.status_code
+            if not _is_csv(response):
+                response.content  # noqa: B018 (reads it)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _network_error(operation.name, error) from None
         finally:
@@ -318,13 +326,17 @@ def _answer(
         return {}
     if response.status_code not in {200, 201, 202}:
         raise _refusal(operation.name, response, body)
-    if response.headers.get("Content-Type", "").startswith(_CSV):
+    if _is_csv(response):
         return response.content
     try:
         return msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = "The answer is no JSON"
         raise _Passing(errors.ContractError(problem, operation=operation.name)) from None
+
+
+def _is_csv(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").startswith(_CSV)
 
 
 def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | None) -> Exception:

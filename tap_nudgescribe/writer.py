@@ -15,6 +15,8 @@ from singer_sdk.singerlib.encoding.simple import Message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import Buffer
+
 BLOCK_BYTES = 256 * 1024
 
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
@@ -42,11 +44,14 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
 
     def serialize_message(self, message: Message) -> bytearray:
         """Return a message as one line of JSON."""
-        line = encoder.encode(message.to_dict())
+        return bytearray(self.without_nul(encoder.encode(message.to_dict())) + b"\n")
+
+    def without_nul(self, line: bytes) -> bytes:
+        """Return JSON with U+0000 replaced, and count it."""
         if b"\\u0000" in line:
             line, count = NUL.subn(REPLACEMENT, line)
             self.replaced += count
-        return bytearray(line + b"\n")
+        return line
 
     def write_message(self, message: Message) -> None:
         """Add a message to the block, and write the block when it is time."""
@@ -54,19 +59,30 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         if message.type is not SingerMessageType.RECORD or len(self._block) >= BLOCK_BYTES:
             self.flush()
 
+    def write_lines(self, lines: Buffer) -> None:
+        """Write whole RECORD lines that are JSON already, after what has been gathered."""
+        self._write(self._taken(), lines)
+
     def flush(self) -> None:
         """Write what has been gathered."""
+        self._write(self._taken())
+
+    def _taken(self) -> bytearray:
+        block, self._block = self._block, bytearray()
+        return block
+
+    def _write(self, *blocks: Buffer) -> None:
         self.writing = True
         try:
-            block, self._block = self._block, bytearray()
-            _write(block)
+            for block in blocks:
+                _write(block)
         finally:
             self.writing = False
         if self.then:
             self.then()
 
 
-def _write(block: bytearray) -> None:
+def _write(block: Buffer) -> None:
     """Write a block to stdout, whole.
 
     A signal can make Python's buffered writer drop the rest of a block, so the descriptor is
@@ -75,7 +91,7 @@ def _write(block: bytearray) -> None:
     try:
         descriptor = sys.stdout.fileno()
     except io.UnsupportedOperation:
-        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.write(memoryview(block))
         sys.stdout.flush()
         return
     rest = memoryview(block)

@@ -1,0 +1,148 @@
+"""Read a remote file to its end, whatever happens to one URL or connection."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, Protocol
+
+import requests
+import urllib3
+
+from tap_nudgescribe.errors import (
+    AccessError,
+    ContractError,
+    NetworkError,
+    ServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from tap_nudgescribe.client import NudgescribeClient
+
+OPERATION = "fetch_message_file"
+
+SKIPPED_AT_ONCE = 1024 * 1024
+
+
+class Opener(Protocol):
+    """Opens a file anew, each time it is called."""
+
+    def __call__(self, offset: int, etag: str | None) -> requests.Response:
+        """Return an open response.
+
+        Args:
+            offset: Where to go on, in bytes.
+            etag: Which version of the file was begun, if that is known.
+        """
+
+
+class Download(io.RawIOBase):
+    """A file over HTTP. When the connection breaks, it is opened again and read on.
+
+    Args:
+        opener: Opens the file. A response with status 206 begins at the offset, any other one
+            at the file's first byte; in that case the bytes that were already read are skipped,
+            once their checksum shows that they are the same.
+        max_tries: How often a read is tried.
+        pause: Waits after a failed try, whose number (from 1) it is given.
+    """
+
+    def __init__(self, opener: Opener, *, max_tries: int, pause: Callable[[int], None]) -> None:
+        """Open the file.
+
+        Raises:
+            ApiError: when it cannot be opened.
+        """
+        super().__init__()
+        self._opener = opener
+        self._max_tries = max_tries
+        self._pause = pause
+        self._offset = 0
+        self._checksum = 0
+        self._etag: str | None = None
+        self._length: int | None = None
+        self._response: requests.Response | None = None
+        self._connect()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a buffer from the file; return the number of bytes, 0 at the end.
+
+        Raises:
+            ApiError: when the download cannot go on.
+        """
+        view = memoryview(buffer)
+        for number in range(1, self._max_tries + 1):
+            try:
+                if self._response is None:
+                    self._connect()
+                data = self._receive(len(view))
+            except (NetworkError, ServerError, AccessError):
+                self._drop()
+                if number == self._max_tries:
+                    raise
+                self._pause(number)
+                continue
+            view[: len(data)] = data
+            self._offset += len(data)
+            self._checksum = zlib.crc32(data, self._checksum)
+            return len(data)
+        raise AssertionError  # max_tries is at least 1
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        super().close()
+
+    def _connect(self) -> None:
+        self._response = self._opener(self._offset, self._etag)
+        if not self._offset:
+            self._etag = self._response.headers.get("ETag")
+            length = self._response.headers.get("Content-Length")
+            plain = not self._response.headers.get("Content-Encoding")
+            self._length = int(length) if plain and length and length.isdecimal() else None
+        elif self._response.status_code != requests.codes.partial_content:
+            self._skip()
+
+    def _skip(self) -> None:
+        """Read over what was already read.
+
+        Raises:
+            ContractError: when it is not what it was.
+        """
+        left, checksum = self._offset, 0
+        while left and (data := self._receive(min(left, SKIPPED_AT_ONCE))):
+            left -= len(data)
+            checksum = zlib.crc32(data, checksum)
+        if checksum != self._checksum:
+            problem = "The file changed while it was read"
+            raise ContractError(problem, operation=OPERATION)
+
+    def _receive(self, size: int) -> bytes:
+        assert self._response is not None  # noqa: S101 (it has just been opened)
+        try:
+            data: bytes = self._response.raw.read(size, decode_content=True)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            problem = f"The download broke off ({type(error).__name__})"
+            raise NetworkError(problem, operation=OPERATION) from None
+        if not data and self._length is not None and self._offset < self._length:
+            problem = "The download ended too early"
+            raise NetworkError(problem, operation=OPERATION)
+        return data
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+def download(client: NudgescribeClient, opener: Opener) -> Download:
+    """Open a download that tries as often and waits as long as the client does."""
+    return Download(opener, max_tries=client.options.max_tries, pause=client.transport.pause)

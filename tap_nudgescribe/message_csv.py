@@ -1,0 +1,405 @@
+"""Parse a message file: bytes in, numbered rows in Arrow columns out.
+
+The rules are those of Python's ``csv`` module, with two differences: an empty value is null
+unless it is quoted, and a file is UTF-8. A line that is empty is no row. Memory is bounded by
+the length of the longest row accepted, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from tap_nudgescribe.errors import MessageFileError, NudgescribeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+OPERATION = "fetch_message_file"
+
+BYTE_ORDER_MARK = "\ufeff".encode()
+NUL, REPLACEMENT = b"\0", "\ufffd".encode()
+
+CARRIAGE_RETURN = b"\r"
+"""Ends no block: Arrow drops a line feed that a block begins with after it, even in quotes."""
+
+LONGEST_CHARACTER = 4
+"""Bytes of UTF-8."""
+
+CHARACTER_LENGTHS = ((0xF0, 4), (0xE0, 3), (0xC0, 2), (0x80, 0), (0, 1))
+"""How many bytes a character has by its first one; 0 for a byte that begins none."""
+
+MISFITS_IN_A_ROW = 100_000
+"""So many can be no accident, and they are held in memory."""
+
+Strictness = Literal["keep", "fail", "replace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvOptions:
+    """What to accept.
+
+    Attributes:
+        encoding_errors: ``replace`` puts U+FFFD where a file is not UTF-8.
+        row_errors: ``keep`` keeps rows with too few or too many fields.
+        longest_row: In bytes. As much is parsed at once.
+    """
+
+    encoding_errors: Strictness = "fail"
+    row_errors: Strictness = "keep"
+    longest_row: int = 2 * 1024 * 1024
+
+
+@dataclass
+class Oddities:
+    """How often something had to be mended, over all files."""
+
+    undecodable: int = 0
+    """Sequences of bytes that are not UTF-8, now U+FFFD."""
+    nul: int = 0
+    """U+0000, which warehouses refuse, now U+FFFD."""
+    misfit_rows: int = 0
+    """Rows with too few or too many fields."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file, in its order.
+
+    Attributes:
+        numbers: The number of each row, counted from 1.
+        columns: Text, one column for each name in the header that was asked for, by position.
+        misfits: All fields of each row that has too few or too many, by its index here. In the
+            columns such a row has its first values, and null for those it lacks.
+    """
+
+    numbers: pa.Int64Array
+    columns: dict[int, pa.StringArray]
+    misfits: dict[int, list[str | None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.numbers)
+
+
+class MessageCsv:
+    """One message file being parsed.
+
+    Args:
+        file: At its first byte.
+        options: What to accept.
+        oddities: Where mended things are counted.
+
+    Attributes:
+        header: The names of the columns, all different: a blank one is named by its position,
+            a repeated one is numbered. Empty for an empty file.
+    """
+
+    def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
+        """Read the header.
+
+        Raises:
+            MessageFileError: when there is none that can be read.
+        """
+        self._text = _CleanText(file, options, oddities)
+        self._options = options
+        self._oddities = oddities
+        self.header = distinct_names(self._text.take_header())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._text.close()
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes have been read by now."""
+        return self._text.bytes_read
+
+    def pieces(self, positions: Iterable[int]) -> Iterator[Piece]:
+        """Parse the rows.
+
+        Args:
+            positions: The columns to return, counted from 0.
+
+        Yields:
+            The rows in order, each once, those with too few or too many fields included.
+
+        Raises:
+            MessageFileError: when they are not as the options accept them.
+            ApiError: when the file cannot be read on.
+        """
+        wanted = sorted(positions)
+        misfits: list[pa_csv.InvalidRow] = []
+        begun = 0
+        for batch in self._batches(wanted, misfits):
+            # Arrow leaves misfits out of the batch, tells of them before it, and numbers them.
+            due: list[pa_csv.InvalidRow] = []
+            while misfits and _number(misfits[0]) <= begun + len(batch) + len(due) + 1:
+                due.append(misfits.pop(0))
+            yield self._piece(batch, wanted, due, begun)
+            begun += len(batch) + len(due)
+        if misfits:
+            yield self._piece(None, wanted, misfits, begun)
+
+    def _piece(
+        self,
+        batch: pa.RecordBatch | None,
+        wanted: Sequence[int],
+        misfits: Sequence[pa_csv.InvalidRow],
+        begun: int,
+    ) -> Piece:
+        size = len(misfits) + (len(batch) if batch else 0)
+        columns: Any = batch.columns if batch else [pa.array([], pa.string())] * len(wanted)
+        numbers = pa.array(range(begun + 1, begun + size + 1), pa.int64())
+        if not misfits:
+            return Piece(numbers, dict(zip(wanted, columns, strict=True)))
+        fields = {_number(row) - begun - 1: _fields(row) for row in misfits}
+        sources = iter(range(len(batch) if batch else 0))
+        added = count(len(batch) if batch else 0)
+        order = pa.array([next(added if i in fields else sources) for i in range(size)])
+        merged: Any = {
+            position: pa.concat_arrays(
+                [column, pa.array([_at(row, position) for row in fields.values()], pa.string())]
+            ).take(order)
+            for position, column in zip(wanted, columns, strict=True)
+        }
+        return Piece(numbers, merged, fields)
+
+    def _batches(
+        self, wanted: Sequence[int], misfits: list[pa_csv.InvalidRow]
+    ) -> Iterator[pa.RecordBatch]:
+        if not self.header or self._text.at_end():
+            return
+
+        def misfit(row: pa_csv.InvalidRow) -> Literal["skip"]:
+            if self._options.row_errors == "fail":
+                problem = (
+                    f"Row {row.number} of a message file has {row.actual_columns} fields, its "
+                    f"header {row.expected_columns}"
+                )
+                raise MessageFileError(problem, operation=OPERATION)
+            self._oddities.misfit_rows += 1
+            misfits.append(row)
+            if len(misfits) > MISFITS_IN_A_ROW:
+                problem = f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header"
+                raise MessageFileError(problem, operation=OPERATION)
+            return "skip"
+
+        names = [str(position) for position in range(len(self.header))]
+        try:
+            # Arrow reads blocks ahead in a thread of its own.
+            with pa_csv.open_csv(
+                cast("BinaryIO", self._text),
+                read_options=pa_csv.ReadOptions(
+                    column_names=names, block_size=self._options.longest_row, use_threads=False
+                ),
+                parse_options=pa_csv.ParseOptions(
+                    newlines_in_values=True, invalid_row_handler=misfit
+                ),
+                convert_options=_as_text(names, include=[str(position) for position in wanted]),
+            ) as reader:
+                yield from reader
+        except NudgescribeError:
+            raise
+        except pa.ArrowException as error:
+            raise _unparsable(error, self._options) from None
+
+
+class _CleanText(io.RawIOBase):
+    """The bytes of a file as Arrow's parser gets them: all UTF-8, no U+0000, no header."""
+
+    def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
+        super().__init__()
+        self._file = file
+        self._options = options
+        self._oddities = oddities
+        self._ready = b""
+        self._cut = b""
+        """The begin of a character whose end has not been read."""
+        self._ended = False
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def read(self, size: int = -1) -> bytes:
+        # Arrow takes what one call returns for a block, and a row must not fill a whole one.
+        while not self._ended and (size < 0 or len(self._ready) <= size):
+            self._ready += self._next_block()
+        if size < 0 or len(self._ready) <= size:
+            size = len(self._ready)
+        elif self._ready[size - 1 : size] == CARRIAGE_RETURN:
+            size -= 1
+        result, self._ready = self._ready[:size], self._ready[size:]
+        return result
+
+    def at_end(self) -> bool:
+        """Say whether nothing is left."""
+        while not self._ended and not self._ready:
+            self._ready = self._next_block()
+        return not self._ready
+
+    def take_header(self) -> list[str]:
+        """Return the fields of the first line that is not empty; nothing if there is none."""
+        block = self._next_block().removeprefix(BYTE_ORDER_MARK)
+        length = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal length
+            for line in io.StringIO(block.decode(), newline=""):
+                length += len(line.encode())
+                yield line
+
+        try:
+            header = next(filter(None, csv.reader(lines())), [])
+        except csv.Error as error:
+            raise _unparsable(error, self._options) from None
+        self._ready = block[length:]
+        full = len(block) > self._options.longest_row // 2
+        if header and full and length == len(block) and not self.at_end():
+            problem = f"The header of a message file is longer than {length} bytes"
+            raise MessageFileError(problem, operation=OPERATION)
+        return header
+
+    def _next_block(self) -> bytes:
+        """Return some more bytes that end with a whole character; none at the end."""
+        try:
+            block = self._read_fully(self._options.longest_row)
+        except NudgescribeError:
+            raise
+        except Exception as error:  # noqa: BLE001 (codecs and storage clients have their own)
+            problem = f"A message file cannot be read on ({type(error).__name__})"
+            raise MessageFileError(problem, operation=OPERATION) from None
+        begin = self.bytes_read - len(self._cut)
+        self.bytes_read += len(block)
+        data = self._cut + block
+        self._cut = b""
+        self._ended = len(block) < self._options.longest_row
+        if not self._ended:
+            whole = len(data) - _cut_length(data)
+            data, self._cut = data[:whole], data[whole:]
+        if not _is_utf8(data):
+            data = self._mended(data, begin)
+        if NUL in data:
+            self._oddities.nul += data.count(NUL)
+            data = data.replace(NUL, REPLACEMENT)
+        return data
+
+    def _read_fully(self, size: int) -> bytes:
+        parts = []
+        while size and (part := self._file.read(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _mended(self, data: bytes, begin: int) -> bytes:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            if self._options.encoding_errors != "replace":
+                problem = f"A message file is not UTF-8 at byte {begin + error.start}"
+                advice = (
+                    "Look at the file, or set message_encoding_errors to replace, which puts "
+                    "U+FFFD there."
+                )
+                raise MessageFileError(problem, operation=OPERATION, advice=advice) from None
+        text = data.decode(errors="replace").encode()
+        self._oddities.undecodable += text.count(REPLACEMENT) - data.count(REPLACEMENT)
+        return text
+
+
+def distinct_names(header: Sequence[str]) -> list[str]:
+    """Return the names of a header, all different and none blank.
+
+    A blank name becomes ``column 3``, by its position; a repeated one ``name 2``, ``name 3``.
+    """
+    taken = set(header)
+    result: list[str] = []
+    used: set[str] = set()
+    for position, name in enumerate(header, 1):
+        wanted = name if name.strip() else f"column {position}"
+        if wanted in used or (wanted in taken and wanted != name):
+            wanted = next(
+                numbered
+                for number in count(2)
+                if (numbered := f"{wanted} {number}") not in taken | used
+            )
+        used.add(wanted)
+        result.append(wanted)
+    return result
+
+
+def _as_text(names: Sequence[str], *, include: Sequence[str] = ()) -> pa_csv.ConvertOptions:
+    return pa_csv.ConvertOptions(
+        check_utf8=False,
+        column_types=dict.fromkeys(names, pa.string()),
+        include_columns=list(include),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
+    )
+
+
+def _number(row: pa_csv.InvalidRow) -> int:
+    assert row.number is not None  # noqa: S101 (it is only where threads parse)
+    return row.number
+
+
+def _fields(row: pa_csv.InvalidRow) -> list[str | None]:
+    """Return all fields of a row that Arrow could not fit into its columns."""
+    names = [str(position) for position in range(row.actual_columns)]
+    table = pa_csv.read_csv(
+        io.BytesIO(row.text.encode()),
+        read_options=pa_csv.ReadOptions(column_names=names, use_threads=False),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=_as_text(names),
+    )
+    return [column[0].as_py() for column in table.columns]
+
+
+def _at(fields: Sequence[str | None], position: int) -> str | None:
+    return fields[position] if position < len(fields) else None
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Say whether bytes are UTF-8: Arrow's check is 30 times as fast as Python's."""
+    ends = pa.py_buffer(struct.pack("=qq", 0, len(data)))
+    array = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
+    try:
+        array.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _cut_length(data: bytes) -> int:
+    """Return how many bytes at the end begin a character without ending it."""
+    for length in range(1, min(LONGEST_CHARACTER, len(data) + 1)):
+        whole = next(size for above, size in CHARACTER_LENGTHS if data[-length] >= above)
+        if whole:
+            return length if whole > length else 0
+    return 0
+
+
+def _unparsable(error: Exception, options: CsvOptions) -> MessageFileError:
+    # The text of these exceptions quotes the row.
+    if "straddling" in str(error):
+        problem = (
+            f"A row of a message file is longer than {options.longest_row} bytes, or a quote in "
+            "it has no end"
+        )
+        advice = "Raise message_longest_row_mib if the account has such rows."
+        return MessageFileError(problem, operation=OPERATION, advice=advice)
+    problem = f"A message file is not readable as CSV ({type(error).__name__})"
+    return MessageFileError(problem, operation=OPERATION)

@@ -1,0 +1,287 @@
+"""Where message files are: in the API, or in the storage that it exports to."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+from tap_nudgescribe.downloads import OPERATION, Download, download
+from tap_nudgescribe.errors import (
+    BadRequestError,
+    ContractError,
+    NotFoundError,
+    SettingsError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tap_nudgescribe.client import NudgescribeClient
+
+BUFFER_BYTES = 1024 * 1024
+
+EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
+"""Which extra of this package brings the client of a kind of storage."""
+
+FOLDER = "production/messages"
+"""Where exports are (documented)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One published run of a campaign."""
+
+    campaign_id: str
+    number: int
+    current: bool
+
+    @property
+    def wire_number(self) -> int | None:
+        """The number to ask for; None for the current run, whose files have no subfolder."""
+        return None if self.current else self.number
+
+
+class MessageSource(Protocol):
+    """Where message files can be had."""
+
+    def count(self, run: Run) -> int:
+        """Return how many files a run has by now."""
+
+    def open(self, run: Run, number: int) -> BinaryIO:
+        """Open a file, counted from 1, to be read from its first byte, decompressed.
+
+        Raises:
+            ApiError: when it cannot be opened.
+        """
+
+
+@dataclass(frozen=True)
+class ApiSource:
+    """Message files by way of the API.
+
+    The current run's files come by presigned URL, or as raw CSV where the account gives none;
+    historical runs have no URLs, and JSON stops at 1000 rows (documented), so raw CSV it is.
+    """
+
+    client: NudgescribeClient
+
+    def count(self, run: Run) -> int:
+        """Ask the API."""
+        return self.client.count_message_files(run.campaign_id, run.wire_number)
+
+    def open(self, run: Run, number: int) -> BinaryIO:
+        """Open a file's presigned URL, or its raw CSV."""
+        client = self.client
+        if run.current:
+            path = ""
+
+            def by_url(offset: int, etag: str | None) -> Any:  # noqa: ANN401
+                nonlocal path
+                url = client.message_file_url(run.campaign_id, number)
+                path = unquote(urlsplit(url).path)
+                return client.open_storage(url, offset=offset, etag=etag)
+
+            try:
+                return _decompressed(_buffered(download(client, by_url)), path)
+            except (BadRequestError, NotFoundError, ContractError):
+                pass  # no URL to be had
+        return _buffered(
+            download(
+                client,
+                lambda *_: client.open_message_file(run.campaign_id, number, run.wire_number),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class StorageSource:
+    """Message files read from their storage itself, with the credentials of this machine.
+
+    Below ``<root>/production/messages/<account>/<campaign>/`` (documented) the current run's
+    files lie directly, those of another run in a folder of its own (documented), whose name ends
+    with the number of the run (assumed). Files are counted in the order of the numbers in their
+    names (assumed).
+
+    Args:
+        root: ``s3://bucket``, ``gs://bucket``, ``az://container`` or ``file:///folder``.
+        account_id: Called once, for the folder of the account.
+        options: Passed to smart-open as ``transport_params``, and its client used for listing.
+    """
+
+    root: str
+    account_id: Callable[[], str]
+    options: Mapping[str, Any]
+    _listed: dict[Run, list[str]] = field(default_factory=dict)
+
+    def count(self, run: Run) -> int:
+        """List the files of a run."""
+        self._listed[run] = self._files(run)
+        return len(self._listed[run])
+
+    def open(self, run: Run, number: int) -> BinaryIO:
+        """Open a file that was counted; smart-open decompresses it by its extension."""
+        from smart_open import open as smart_open  # noqa: PLC0415 (fast start-up)
+
+        url = self._listed[run][number - 1]
+        try:
+            file = smart_open(url, "rb", transport_params=dict(self.options))
+        except Exception as error:  # noqa: BLE001 (each storage client has its own)
+            raise _storage_error(error) from None
+        return file
+
+    def _files(self, run: Run) -> list[str]:
+        folder = f"{FOLDER}/{self._account_id}/{run.campaign_id}/"
+        try:
+            keys = [key.removeprefix(folder) for key in self._list(folder)]
+        except SettingsError:
+            raise
+        except Exception as error:  # noqa: BLE001 (each storage client has its own)
+            raise _storage_error(error) from None
+        files = [key for key in keys if _run_of(key) == run.wire_number and ".csv" in key]
+        return [self._url(folder + key) for key in sorted(files, key=_natural)]
+
+    @cached_property
+    def _account_id(self) -> str:
+        return self.account_id()
+
+    def _url(self, key: str) -> str:
+        return f"{self.root.rstrip('/')}/{key}"
+
+    def _list(self, folder: str) -> Iterable[str]:
+        """Return the keys below a folder, relative to the root."""
+        root = urlsplit(self.root)
+        prefix = root.path.strip("/")
+        within = f"{prefix}/{folder}" if prefix else folder
+        names = LISTERS[root.scheme](root.netloc, within, self.options)
+        return (name.removeprefix(f"{prefix}/" if prefix else "") for name in names)
+
+
+def storage_source(root: str, account_id: Callable[[], str]) -> StorageSource:
+    """Return the storage that the setting ``message_storage_root`` names.
+
+    Raises:
+        SettingsError: when it is no URL of a known kind, or its client is not installed.
+    """
+    scheme = urlsplit(root).scheme
+    if scheme not in LISTERS:
+        problem = f"The setting message_storage_root is no URL of {', '.join(LISTERS)}"
+        raise SettingsError(problem)
+    return StorageSource(root, account_id, storage_options(root))
+
+
+def storage_options(url: str) -> dict[str, Any]:
+    """Return what smart-open needs for a URL: one client, with each cloud's own credentials.
+
+    Raises:
+        SettingsError: when the client is not installed.
+    """
+    scheme = urlsplit(url).scheme
+    try:
+        return CLIENTS.get(scheme, dict)()
+    except ImportError:
+        extra = EXTRAS.get(scheme, scheme)
+        problem = f"{scheme}:// needs a client that is not installed"
+        advice = f"Install nudgescribe-meltano[{extra}]."
+        raise SettingsError(problem, advice=advice) from None
+
+
+def _s3_client() -> dict[str, Any]:
+    import boto3  # noqa: PLC0415 (an extra)
+
+    return {"client": boto3.client("s3")}
+
+
+def _gcs_client() -> dict[str, Any]:
+    from google.cloud import storage  # noqa: PLC0415 (an extra)
+
+    return {"client": storage.Client()}
+
+
+def _azure_client() -> dict[str, Any]:
+    import os  # noqa: PLC0415 (an extra)
+
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 (an extra)
+    from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 (an extra)
+
+    if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
+        return {"client": BlobServiceClient.from_connection_string(connection)}
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    address = f"https://{account}.blob.core.windows.net"
+    return {"client": BlobServiceClient(address, credential=DefaultAzureCredential())}
+
+
+def _list_s3(bucket: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
+    pages = options["client"].get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", ()):
+            yield item["Key"]
+
+
+def _list_gcs(bucket: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
+    return (blob.name for blob in options["client"].list_blobs(bucket, prefix=prefix))
+
+
+def _list_azure(container: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
+    folder = options["client"].get_container_client(container)
+    yield from folder.list_blob_names(name_starts_with=prefix)
+
+
+def _list_local(_: str, prefix: str, __: Mapping[str, Any]) -> Iterable[str]:
+    from pathlib import Path  # noqa: PLC0415
+
+    return (str(path).removeprefix("/") for path in Path(f"/{prefix}").rglob("*") if path.is_file())
+
+
+CLIENTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "s3": _s3_client,
+    "gs": _gcs_client,
+    "az": _azure_client,
+}
+
+LISTERS: dict[str, Callable[[str, str, Mapping[str, Any]], Iterable[str]]] = {
+    "s3": _list_s3,
+    "gs": _list_gcs,
+    "az": _list_azure,
+    "file": _list_local,
+}
+
+
+def _run_of(key: str) -> int | None:
+    """Return the number of the run that a key within a campaign's folder belongs to.
+
+    None stands for the current run; -1 for no run that is known.
+    """
+    folder, slash, _ = key.rpartition("/")
+    if not slash:
+        return None
+    number = re.search(r"(\d+)$", folder)
+    return int(number[1]) if number and "/" not in folder else -1
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them: ``page-9`` before ``page-10``."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
+
+
+def _buffered(file: Download) -> BinaryIO:
+    return io.BufferedReader(file, BUFFER_BYTES)
+
+
+def _decompressed(file: BinaryIO, path: str) -> BinaryIO:
+    """Return the content of a file whose name ends with the extension of a compression."""
+    from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
+
+    return cast("BinaryIO", compression_wrapper(file, "rb", filename=path))
+
+
+def _storage_error(error: Exception) -> StorageError:
+    # The text of these exceptions can hold a signed URL.
+    problem = f"The storage cannot be read ({type(error).__name__})"
+    return StorageError(problem, operation=OPERATION)
