@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import requests
 import urllib3
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
     from tap_nudgescribe.client import NudgescribeClient
 
-OPERATION = "fetch_message_file"
+OPERATION = "download"
+
+STORAGE = "storage"
+"""The operation that :meth:`NudgescribeClient.open_storage` goes by."""
+
+T = TypeVar("T")
 
 SKIPPED_AT_ONCE = 1024 * 1024
 
@@ -66,7 +71,7 @@ class Download(io.RawIOBase):
         self._etag: str | None = None
         self._length: int | None = None
         self._response: requests.Response | None = None
-        self._connect()
+        self._persistently(lambda: None)
 
     def readable(self) -> bool:
         """Return True."""
@@ -79,27 +84,31 @@ class Download(io.RawIOBase):
             ApiError: when the download cannot go on.
         """
         view = memoryview(buffer)
-        for number in range(1, self._max_tries + 1):
-            try:
-                if self._response is None:
-                    self._connect()
-                data = self._receive(len(view))
-            except (NetworkError, ServerError, AccessError):
-                self._drop()
-                if number == self._max_tries:
-                    raise
-                self._pause(number)
-                continue
-            view[: len(data)] = data
-            self._offset += len(data)
-            self._checksum = zlib.crc32(data, self._checksum)
-            return len(data)
-        raise AssertionError  # max_tries is at least 1
+        data = self._persistently(lambda: self._receive(len(view)))
+        view[: len(data)] = data
+        self._offset += len(data)
+        self._checksum = zlib.crc32(data, self._checksum)
+        return len(data)
 
     def close(self) -> None:
         """Close the connection."""
         self._drop()
         super().close()
+
+    def _persistently(self, action: Callable[[], T]) -> T:
+        """Do something over an open connection; when that breaks, open another and try again."""
+        for number in range(1, self._max_tries + 1):
+            try:
+                if self._response is None:
+                    self._connect()
+                return action()
+            except (NetworkError, ServerError, AccessError) as error:
+                self._drop()
+                # What the API refuses was already tried as often.
+                if number == self._max_tries or error.operation not in {OPERATION, STORAGE}:
+                    raise
+                self._pause(number)
+        raise AssertionError  # max_tries is at least 1
 
     def _connect(self) -> None:
         self._response = self._opener(self._offset, self._etag)
@@ -128,7 +137,8 @@ class Download(io.RawIOBase):
     def _receive(self, size: int) -> bytes:
         assert self._response is not None  # noqa: S101 (it has just been opened)
         try:
-            data: bytes = self._response.raw.read(size, decode_content=True)
+            # read1 loses nothing of what came before a connection broke.
+            data: bytes = self._response.raw.read1(size, decode_content=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             problem = f"The download broke off ({type(error).__name__})"
             raise NetworkError(problem, operation=OPERATION) from None

@@ -178,18 +178,21 @@ class MessageCsv:
         if not self.header or self._text.at_end():
             return
 
-        def misfit(row: pa_csv.InvalidRow) -> Literal["skip"]:
+        refusals: list[str] = []
+
+        def misfit(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
+            """Note a row; what is wrong with it is raised below, because here it cannot be."""
             if self._options.row_errors == "fail":
-                problem = (
+                refusals.append(
                     f"Row {row.number} of a message file has {row.actual_columns} fields, its "
                     f"header {row.expected_columns}"
                 )
-                raise MessageFileError(problem, operation=OPERATION)
+                return "error"
+            if len(misfits) == MISFITS_IN_A_ROW:
+                refusals.append(f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header")
+                return "error"
             self._oddities.misfit_rows += 1
             misfits.append(row)
-            if len(misfits) > MISFITS_IN_A_ROW:
-                problem = f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header"
-                raise MessageFileError(problem, operation=OPERATION)
             return "skip"
 
         names = [str(position) for position in range(len(self.header))]
@@ -209,6 +212,8 @@ class MessageCsv:
         except NudgescribeError:
             raise
         except pa.ArrowException as error:
+            if refusals:
+                raise MessageFileError(refusals[0], operation=OPERATION) from None
             raise _unparsable(error, self._options) from None
 
 

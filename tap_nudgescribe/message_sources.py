@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
-from tap_nudgescribe.downloads import OPERATION, Download, download
+from tap_nudgescribe.downloads import Download, download
 from tap_nudgescribe.errors import (
     BadRequestError,
     ContractError,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tap_nudgescribe.client import NudgescribeClient
+
+OPERATION = "fetch_message_file"
 
 BUFFER_BYTES = 1024 * 1024
 
@@ -130,6 +132,9 @@ class StorageSource:
         url = self._listed[run][number - 1]
         try:
             file = smart_open(url, "rb", transport_params=dict(self.options))
+        except ImportError:
+            problem = f"The compression of a message file, {url[-4:]}, needs a library"
+            raise SettingsError(problem, advice="Install nudgescribe-meltano[zst].") from None
         except Exception as error:  # noqa: BLE001 (each storage client has its own)
             raise _storage_error(error) from None
         return file
