@@ -8,7 +8,11 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+<<<<<<< HEAD
 .PHONY: help demo test lint docs lock clean
+=======
+.PHONY: help bench demo test lint lock clean
+>>>>>>> ca9da7d (wip)
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -33,6 +37,7 @@ help:  ## List the targets
 	@.meltano-tool/bin/meltano --log-level=warning install loader target-$*
 	@touch $@
 
+<<<<<<< HEAD
 demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehouse, twice (DB=postgres or duckdb)
 	@$(BIN)/python -m demo $(DB)
 
@@ -40,6 +45,18 @@ demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehou
 WAREHOUSES := postgres $(shell $(PYTHON) -c 'import sys; print("duckdb" if sys.version_info < (3, 13) else "")')
 
 test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%)  ## Run all tests
+=======
+benchmarks/.peers/ready: benchmarks/requirements.txt .venv/ready
+	@echo "Setting up the peers to measure against"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python benchmarks/.peers
+	@$(BIN)/uv pip sync --quiet --python benchmarks/.peers/bin/python --require-hashes benchmarks/requirements.txt
+	@touch $@
+
+bench: benchmarks/.peers/ready  ## Measure speed and memory as ratios within one run (BENCH="--quick" for a look)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+test: .venv/ready  ## Run all tests
+>>>>>>> ca9da7d (wip)
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
 
@@ -56,7 +73,8 @@ docs: .venv/ready  ## Write what is generated: settings, plugin definitions, doc
 lock: .venv/ready  ## Renew the hashed requirements
 	@echo uv | $(COMPILE) - --output-file requirements/uv.txt
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
+	@printf 'dlt\npandas\npyarrow\n' | $(COMPILE) - --output-file benchmarks/requirements.txt
 	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .meltano .meltano-tool .coverage
+	rm -rf .venv .meltano .meltano-tool .coverage benchmarks/.peers benchmarks/.data
