@@ -98,13 +98,16 @@ class BatchFiles:
     def finish(self) -> list[str]:
         """Complete the file and return the manifest: its URL."""
         file, self._file = cast("_File", self._file), None
-        file.finish()
+        file.close()
+        file.place.finish()
         return [file.place.url]
 
     def abandon(self) -> None:
         """Leave nothing of a file that is not complete."""
         file, self._file = self._file, None
         if file:
+            with suppress(Exception):  # what it still wants to write does not count
+                file.close()
             file.place.abandon()
 
     @cached_property
@@ -197,7 +200,8 @@ class _File:
     def write(self, content: Any) -> None:  # noqa: ANN401 (one of two)
         raise NotImplementedError
 
-    def finish(self) -> None:
+    def close(self) -> None:
+        """Write what is still held, and the end of the format."""
         raise NotImplementedError
 
 
@@ -215,10 +219,9 @@ class _LinesFile(_File):
         self._lines.write(content)
         self.size += memoryview(content).nbytes
 
-    def finish(self) -> None:
+    def close(self) -> None:
         if self._lines is not self.place.file:
             self._lines.close()
-        self.place.finish()
 
 
 class _ParquetFile(_File):
@@ -238,11 +241,10 @@ class _ParquetFile(_File):
         if self._group_bytes >= ROW_GROUP_BYTES:
             self._write_group()
 
-    def finish(self) -> None:
+    def close(self) -> None:
         if self._group:
             self._write_group()
         self._writer.close()
-        self.place.finish()
 
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._group, self._schema)

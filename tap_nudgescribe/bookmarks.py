@@ -99,11 +99,17 @@ class Bookmark:
         """Say whether a value lies beyond all that were sent."""
         return self._seen is not None and value > self._seen
 
-    def keep(self, part: str, **progress: Any) -> None:  # noqa: ANN401 (JSON)
-        """Write that a part is unfinished, from where it started and how far it came."""
+    def keep(self, part: str, *, within: str = "", **progress: Any) -> None:  # noqa: ANN401 (JSON)
+        """Write that a part is unfinished, from where it started and how far it came.
+
+        Args:
+            part: What is unfinished.
+            within: An unfinished part that it belongs to: then it started where that did.
+            progress: How far it came.
+        """
         if not self._incremental:
             return
-        known = self._unfinished.get(part)
+        known = self._unfinished.get(part) or self._unfinished.get(within)
         since = known["since"] if known else self._start and format_timestamp(self._start)
         self._unfinished[part] = {"since": since, **progress}
         self._write_unfinished()

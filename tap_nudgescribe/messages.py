@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 
+NOT_REACHED = "*"
+"""In the state: the campaigns that an interrupted run has not come to.
+
+The bookmark has moved on by then, so it does not say any more which of their runs are new.
+"""
+
 SAMPLED_CAMPAIGNS = 5
 """From how many of the latest campaigns discovery reads the header of a file."""
 
@@ -111,15 +117,16 @@ class PublishedMessages(NudgescribeStream):
                 account, self.failures, timeout=self.config["publish_timeout_seconds"]
             )
         campaigns = [c for c in self._campaigns() if is_published(c)]
+        self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time
         campaigns.sort(key=_published)
         for campaign in campaigns:
             campaign_id = campaign["campaign_id"]
             published = moment(campaign.get("published_at"))
-            start = self.bookmark.start_of(campaign_id)
             known = campaign_id in self.bookmark.unfinished
-            if not known and not self.bookmark.covers(published, start):
+            if not known and not self.bookmark.covers(published, self.bookmark.start):
                 continue
+            start = self.bookmark.start_of(campaign_id, NOT_REACHED)
             if published and self.bookmark.passed(published):
                 self.bookmark.advance(as_of)
             with self.failures.part(self.name, f"campaign {campaign_id}"):
@@ -127,6 +134,7 @@ class PublishedMessages(NudgescribeStream):
                 if published is None or as_of - published > SETTLED_AFTER:
                     self.bookmark.done(campaign_id)
             self.bookmark.saw(published)
+        self.bookmark.done(NOT_REACHED)
         self.bookmark.advance(as_of)
 
     def _campaigns(self) -> list[Row]:
@@ -147,7 +155,7 @@ class PublishedMessages(NudgescribeStream):
         progress = self.bookmark.unfinished.get(campaign_id, {})
         at_run, at_file = progress.get("run_number", 0), progress.get("file_number", 0)
         # Should listing its runs fail, the campaign is unfinished as well.
-        self.bookmark.keep(campaign_id, run_number=at_run, file_number=at_file)
+        self._keep(campaign_id, at_run, at_file)
         for run in self._runs(campaign, start):
             if run.number < at_run:
                 continue
@@ -159,8 +167,11 @@ class PublishedMessages(NudgescribeStream):
                     for number, file in zip(numbers, opened, strict=True):
                         with closing(file):
                             yield from self._read_file(campaign, run, number, file)
-                        self.bookmark.keep(campaign_id, run_number=run.number, file_number=number)
+                        self._keep(campaign_id, run.number, number)
                         self._write_state_message()
+
+    def _keep(self, campaign_id: str, run: int, file: int) -> None:
+        self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
     def _open(self, run: Run, number: int) -> MessageCsv:
         return MessageCsv(self._source.open(run, number), self._csv_options, self._oddities)

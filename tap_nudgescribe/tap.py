@@ -134,13 +134,6 @@ class TapNudgescribe(Tap):
             return
         raise Interrupted(signum)
 
-    @override
-    def sync_all(self) -> None:
-        """Sync all streams; records are written even if no other message follows them."""
-        super().sync_all()
-        if isinstance(self.message_writer, BlockWriter):
-            self.message_writer.flush()
-
     def run(self) -> int:
         """Sync all streams and return the exit code: 0, or 1 when parts failed.
 
@@ -150,6 +143,8 @@ class TapNudgescribe(Tap):
         self._refuse_mapped_batches()
         try:
             self.sync_all()
+            if isinstance(self.message_writer, BlockWriter):
+                self.message_writer.flush()  # a state that did not change is not written again
         except (Interrupted, NudgescribeError):
             self._write_last_state()
             raise

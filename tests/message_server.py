@@ -83,7 +83,7 @@ class MessageServer:
         class Handler(_Handler):
             server_state = owner
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.root = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
@@ -140,6 +140,11 @@ class MessageServer:
                     for row in range(self.page_rows)
                 ]
         return []
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a client may go away."""
 
 
 class _Handler(BaseHTTPRequestHandler):

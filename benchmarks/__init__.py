@@ -1,0 +1,1 @@
+"""Measure the tap against its peers: ``make bench``."""

@@ -1,0 +1,291 @@
+"""Run every measurement and compare it with its target: ``make bench``.
+
+Each figure is a ratio between whole processes of one run. The processes that are compared take
+turns, and the median of each counts, because machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.data import FOLDER, message_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).parent.parent
+PEERS_PYTHON = Path(__file__).parent / ".peers" / "bin" / "python"
+TAP = Path(sys.executable).with_name("tap-nudgescribe")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        measure: What is compared.
+        reached: The ratio.
+        target: What it has to be.
+        at_least: Whether that is the least, or the most.
+        detail: The medians behind it.
+    """
+
+    measure: str
+    reached: float
+    target: float
+    at_least: bool
+    detail: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return self.reached >= self.target if self.at_least else self.reached <= self.target
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process to measure.
+
+    Attributes:
+        command: Its arguments.
+        environment: Besides this one's.
+    """
+
+    command: Sequence[str | Path]
+    environment: Mapping[str, str]
+
+    def run(self) -> tuple[float, float]:
+        """Run it and return its seconds and its greatest memory in MB."""
+        with tempfile.TemporaryFile() as log:
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                log.seek(0)
+                sys.exit(f"{self.command} failed:\n{log.read().decode()[-3000:]}")
+        return seconds, usage.ru_maxrss / 1024
+
+
+@contextlib.contextmanager
+def served(*options: str) -> Iterator[dict[str, Any]]:
+    """Run the server in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serve", *options]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+        process.wait(10)
+
+
+def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]:
+    """Return the median seconds of each process; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
+    for number in range(runs):
+        for name, process in processes.items():
+            taken, _ = process.run()
+            seconds[name].append(taken)
+            print(f"  {number + 1}/{runs} {name}: {taken:.2f} s", file=sys.stderr)
+    return {name: statistics.median(all_of) for name, all_of in seconds.items()}
+
+
+def tap(folder: Path, name: str, config: Mapping[str, Any], stream: str) -> Process:
+    """Return a run of the tap for one stream alone."""
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(config))
+    found = subprocess.run(
+        [TAP, "--config", path, "--discover"], check=True, capture_output=True, cwd=ROOT
+    )
+    catalog = json.loads(found.stdout)
+    entry = next(s for s in catalog["streams"] if s["stream"] == stream)
+    entry["metadata"][-1 if entry["metadata"][-1]["breadcrumb"] == [] else 0]["metadata"][
+        "selected"
+    ] = True
+    catalog_path = folder / f"{name}-catalog.json"
+    catalog_path.write_text(json.dumps({"streams": [entry]}))
+    return Process([TAP, "--config", path, "--catalog", catalog_path], {})
+
+
+def batch_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration for Parquet files."""
+    return {
+        "encoding": {"format": "parquet"},
+        "storage": {"root": str(folder / "batches")},
+        "batch_size": 1_000_000,
+    }
+
+
+def files(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
+    """Compare one file's way to RECORD lines, and to Parquet, with everybody else's."""
+    path = message_file(rows)
+    with served("--file", str(path)) as server:
+        peer = {"FILE_URL": server["url"], "FILE_PATH": str(path), "PYTHONPATH": str(ROOT)}
+        config = server["config"]
+        dlt = [PEERS_PYTHON, "-m", "benchmarks.peers.dlt_files", folder / "dlt"]
+        python = [sys.executable, "-m"]
+        seconds = alternating(
+            {
+                "RECORD": tap(folder, "record", config, "published_messages"),
+                "plain SDK tap": Process([*python, "benchmarks.peers.plain_tap"], peer),
+                "tuned SDK tap": Process([*python, "benchmarks.peers.tuned_tap"], peer),
+                "dlt to JSONL": Process([*dlt, "jsonl"], peer),
+            },
+            runs,
+        )
+        seconds |= alternating(
+            {
+                "BATCH": tap(
+                    folder,
+                    "batch",
+                    config | {"batch_config": batch_config(folder)},
+                    "published_messages",
+                ),
+                "dlt to Parquet": Process([*dlt, "parquet"], peer),
+                "pyarrow alone": Process(
+                    [*python, "benchmarks.peers.bare_parquet", folder], peer
+                ),
+            },
+            runs,
+        )
+    rates = {name: rows / taken for name, taken in seconds.items()}
+
+    def ratio(ours: str, theirs: str, target: float) -> Figure:
+        detail = f"{rates[ours]:,.0f} : {rates[theirs]:,.0f} rows/s"
+        return Figure(
+            f"{ours} over {theirs}", rates[ours] / rates[theirs], target, at_least=True, detail=detail
+        )
+
+    yield ratio("RECORD", "plain SDK tap", 12)
+    yield ratio("RECORD", "tuned SDK tap", 4)
+    yield ratio("RECORD", "dlt to JSONL", 12)
+    yield ratio("BATCH", "dlt to Parquet", 1.3)
+    yield ratio("BATCH", "pyarrow alone", 0.7)
+
+
+def memory(folder: Path, rows: int, times: int) -> Iterator[Figure]:
+    """Compare the memory that a file needs with that of a file many times as long."""
+    path = message_file(rows)
+    for name, extra in (("RECORD", {}), ("BATCH", {"batch_config": batch_config(folder)})):
+        used = []
+        for repeated in (1, times):
+            with served("--file", str(path), "--times", str(repeated)) as server:
+                process = tap(folder, "memory", server["config"] | extra, "published_messages")
+                used.append(process.run()[1])
+                shutil.rmtree(folder / "batches", ignore_errors=True)
+        size = path.stat().st_size / 1e6
+        yield Figure(
+            f"{name}: memory, {size * times / 1000:.1f} GB file over {size / 1000:.1f} GB file",
+            used[1] / used[0],
+            1.2,
+            at_least=False,
+            detail=f"{used[1]:.0f} : {used[0]:.0f} MB",
+        )
+
+
+def customers(folder: Path, pages: int, runs: int) -> Figure:
+    """Compare 8 requests at once with one."""
+    with served("--pages", str(pages), "--latency", "0.08") as server:
+        seconds = alternating(
+            {
+                f"{parallel} parallel": tap(
+                    folder,
+                    f"customers-{parallel}",
+                    server["config"] | {"max_parallel_requests": parallel},
+                    "customers",
+                )
+                for parallel in (8, 1)
+            },
+            runs,
+        )
+    ours, alone = seconds["8 parallel"], seconds["1 parallel"]
+    return Figure(
+        f"customers: {pages} pages at 80 ms, 8 in parallel over 1",
+        alone / ours,
+        6,
+        at_least=True,
+        detail=f"{ours:.2f} : {alone:.2f} s",
+    )
+
+
+def start_up(runs: int) -> Iterator[Figure]:
+    """Compare start-up with that of a bare SDK tap."""
+    environment = {"PYTHONPATH": str(ROOT)}
+    for option in ("--version", "--discover"):
+        seconds = alternating(
+            {
+                "ours": Process([sys.executable, "-m", "tap_nudgescribe", option], environment),
+                "bare": Process(
+                    [sys.executable, "-m", "benchmarks.peers.bare_tap", option], environment
+                ),
+            },
+            runs,
+        )
+        yield Figure(
+            f"start-up: {option} over a bare SDK tap",
+            seconds["ours"] / seconds["bare"],
+            1.3,
+            at_least=False,
+            detail=f"{seconds['ours']:.2f} : {seconds['bare']:.2f} s",
+        )
+
+
+def main() -> None:
+    """Measure, print the table, write ``benchmarks/results.json``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one run: a look")
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    rows = 100_000 if options.quick else options.rows
+    runs = 1 if options.quick else options.runs
+    figures: list[Figure] = []
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
+        folder = Path(name)
+        figures += files(folder, rows, runs)
+        figures += memory(folder, *((20_000, 10) if options.quick else (360_000, 50)))
+        figures.append(customers(folder, 40 if options.quick else 200, runs))
+        figures += start_up(1 if options.quick else 2 * runs + 1)
+    for figure in figures:
+        sign = "≥" if figure.at_least else "≤"
+        verdict = "met" if figure.met else "MISSED"
+        print(
+            f"{figure.measure:<62} {figure.reached:7.2f}  {sign} {figure.target:<5} {verdict:<7}"
+            f" {figure.detail}"
+        )
+    results = {
+        "rows": rows,
+        "runs": runs,
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
+    }
+    if not options.quick:
+        path = Path(__file__).with_name("results.json")
+        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+main()

@@ -1,0 +1,1 @@
+"""Who the tap is measured against."""
