@@ -164,9 +164,7 @@ def files(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
                     "published_messages",
                 ),
                 "dlt to Parquet": Process([*dlt, "parquet"], peer),
-                "pyarrow alone": Process(
-                    [*python, "benchmarks.peers.bare_parquet", folder], peer
-                ),
+                "pyarrow alone": Process([*python, "benchmarks.peers.bare_parquet", folder], peer),
             },
             runs,
         )
@@ -175,7 +173,11 @@ def files(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
     def ratio(ours: str, theirs: str, target: float) -> Figure:
         detail = f"{rates[ours]:,.0f} : {rates[theirs]:,.0f} rows/s"
         return Figure(
-            f"{ours} over {theirs}", rates[ours] / rates[theirs], target, at_least=True, detail=detail
+            f"{ours} over {theirs}",
+            rates[ours] / rates[theirs],
+            target,
+            at_least=True,
+            detail=detail,
         )
 
     yield ratio("RECORD", "plain SDK tap", 12)

@@ -8,14 +8,16 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / ".data"
 
-COLUMNS = (
+HEADER = (
     "Message ID,Customer ID,Channel,Subject,Body,Send At,Locale,Segment,Score,Link,Status,Attempt"
-).split(",")
+)
+COLUMNS = HEADER.split(",")
 
-WORDS = (
+TEXT = (
     "your order is on its way we thought you would like this offer today only thank you for being "
     "with us since spring the new collection has arrived in store near"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def message_file(rows: int) -> Path:

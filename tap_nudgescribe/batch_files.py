@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from typing_extensions import Buffer
 
-ROW_GROUP_BYTES = 32 * 1024 * 1024
+ROW_GROUP_BYTES = 8 * 1024 * 1024
 """Size of a row group in memory: so much is held before it is written."""
 
 GZIP_LEVEL = 3

@@ -49,14 +49,16 @@ class Download(io.RawIOBase):
     """A file over HTTP. When the connection breaks, it is opened again and read on.
 
     Args:
-        opener: Opens the file. A response with status 206 begins at the offset, any other one
-            at the file's first byte; in that case the bytes that were already read are skipped,
-            once their checksum shows that they are the same.
+        opener: Opens the file.
+        ranged: Whether it opens the file at the offset. Otherwise the bytes that were already
+            read are skipped, if their checksum shows that they are the same.
         max_tries: How often a read is tried.
         pause: Waits after a failed try, whose number (from 1) it is given.
     """
 
-    def __init__(self, opener: Opener, *, max_tries: int, pause: Callable[[int], None]) -> None:
+    def __init__(
+        self, opener: Opener, *, ranged: bool, max_tries: int, pause: Callable[[int], None]
+    ) -> None:
         """Open the file.
 
         Raises:
@@ -64,6 +66,7 @@ class Download(io.RawIOBase):
         """
         super().__init__()
         self._opener = opener
+        self._ranged = ranged
         self._max_tries = max_tries
         self._pause = pause
         self._offset = 0
@@ -77,17 +80,25 @@ class Download(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: Buffer) -> int:
-        """Fill a buffer from the file; return the number of bytes, 0 at the end.
+    def read(self, size: int = -1) -> bytes:
+        """Return some bytes of the file, at most as many as asked for; none at the end.
 
         Raises:
             ApiError: when the download cannot go on.
         """
-        view = memoryview(buffer)
-        data = self._persistently(lambda: self._receive(len(view)))
-        view[: len(data)] = data
+        if size < 0:
+            return self.readall()
+        data = self._persistently(lambda: self._receive(size))
         self._offset += len(data)
-        self._checksum = zlib.crc32(data, self._checksum)
+        if not self._ranged:
+            self._checksum = zlib.crc32(data, self._checksum)
+        return data
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a buffer from the file; return the number of bytes, 0 at the end."""
+        view = memoryview(buffer)
+        data = self.read(len(view))
+        view[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
@@ -117,7 +128,7 @@ class Download(io.RawIOBase):
             length = self._response.headers.get("Content-Length")
             plain = not self._response.headers.get("Content-Encoding")
             self._length = int(length) if plain and length and length.isdecimal() else None
-        elif self._response.status_code != requests.codes.partial_content:
+        elif not self._ranged:
             self._skip()
 
     def _skip(self) -> None:
@@ -153,6 +164,7 @@ class Download(io.RawIOBase):
             self._response = None
 
 
-def download(client: NudgescribeClient, opener: Opener) -> Download:
+def download(client: NudgescribeClient, opener: Opener, *, ranged: bool) -> Download:
     """Open a download that tries as often and waits as long as the client does."""
-    return Download(opener, max_tries=client.options.max_tries, pause=client.transport.pause)
+    tries, pause = client.options.max_tries, client.transport.pause
+    return Download(opener, ranged=ranged, max_tries=tries, pause=pause)

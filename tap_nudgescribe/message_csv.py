@@ -33,6 +33,9 @@ CARRIAGE_RETURN = b"\r"
 LONGEST_CHARACTER = 4
 """Bytes of UTF-8."""
 
+LEFT_OVER = LONGEST_CHARACTER + len(CARRIAGE_RETURN)
+"""How many bytes may have to go with the next block."""
+
 CHARACTER_LENGTHS = ((0xF0, 4), (0xE0, 3), (0xC0, 2), (0x80, 0), (0, 1))
 """How many bytes a character has by its first one; 0 for a byte that begins none."""
 
@@ -239,15 +242,16 @@ class _CleanText(io.RawIOBase):
         super().close()
 
     def read(self, size: int = -1) -> bytes:
-        # Arrow takes what one call returns for a block, and a row must not fill a whole one.
-        while not self._ended and (size < 0 or len(self._ready) <= size):
-            self._ready += self._next_block()
-        if size < 0 or len(self._ready) <= size:
-            size = len(self._ready)
-        elif self._ready[size - 1 : size] == CARRIAGE_RETURN:
-            size -= 1
-        result, self._ready = self._ready[:size], self._ready[size:]
-        return result
+        # Arrow takes what one call returns for a block, and a row must not fill a whole one, so
+        # a small rest goes with what follows it.
+        block = self._ready
+        if len(block) < size // 2 and not self._ended:
+            block += self._next_block()
+        end = min(size, len(block))
+        if block[end - 1 : end] == CARRIAGE_RETURN and not (end == len(block) and self._ended):
+            end -= 1
+        self._ready = block[end:]
+        return block if end == len(block) else block[:end]
 
     def at_end(self) -> bool:
         """Say whether nothing is left."""
@@ -280,7 +284,7 @@ class _CleanText(io.RawIOBase):
     def _next_block(self) -> bytes:
         """Return some more bytes that end with a whole character; none at the end."""
         try:
-            block = self._read_fully(self._options.longest_row)
+            block = self._read_fully(self._options.longest_row - LEFT_OVER)
         except NudgescribeError:
             raise
         except Exception as error:  # noqa: BLE001 (codecs and storage clients have their own)
@@ -290,7 +294,7 @@ class _CleanText(io.RawIOBase):
         self.bytes_read += len(block)
         data = self._cut + block
         self._cut = b""
-        self._ended = len(block) < self._options.longest_row
+        self._ended = len(block) < self._options.longest_row - LEFT_OVER
         if not self._ended:
             whole = len(data) - _cut_length(data)
             data, self._cut = data[:whole], data[whole:]

@@ -148,6 +148,11 @@ class Rows:
         """Return the number of rows."""
         return len(self.numbers)
 
+    def cut(self, length: int) -> Iterator[Rows]:
+        """Yield the rows in parts of at most a length, without a copy."""
+        for offset in range(0, len(self), length):
+            yield self.slice(offset, length)
+
     def slice(self, offset: int, length: int) -> Rows:
         """Return some of the rows, without a copy."""
         if offset == 0 and length >= len(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,11 +20,11 @@ from tap_nudgescribe.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    import requests
+
     from tap_nudgescribe.client import NudgescribeClient
 
 OPERATION = "fetch_message_file"
-
-BUFFER_BYTES = 1024 * 1024
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 """Which extra of this package brings the client of a kind of storage."""
@@ -82,22 +81,21 @@ class ApiSource:
         if run.current:
             path = ""
 
-            def by_url(offset: int, etag: str | None) -> Any:  # noqa: ANN401
+            def by_url(offset: int, etag: str | None) -> requests.Response:
                 nonlocal path
                 url = client.message_file_url(run.campaign_id, number)
                 path = unquote(urlsplit(url).path)
                 return client.open_storage(url, offset=offset, etag=etag)
 
             try:
-                return _decompressed(_buffered(download(client, by_url)), path)
+                return _decompressed(download(client, by_url, ranged=True), path)
             except (BadRequestError, NotFoundError, ContractError):
                 pass  # no URL to be had
-        return _buffered(
-            download(
-                client,
-                lambda *_: client.open_message_file(run.campaign_id, number, run.wire_number),
-            )
-        )
+
+        def whole(offset: int, etag: str | None) -> requests.Response:  # noqa: ARG001 (unused)
+            return client.open_message_file(run.campaign_id, number, run.wire_number)
+
+        return cast("BinaryIO", download(client, whole, ranged=False))
 
 
 @dataclass(frozen=True)
@@ -275,15 +273,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def _buffered(file: Download) -> BinaryIO:
-    return io.BufferedReader(file, BUFFER_BYTES)
-
-
-def _decompressed(file: BinaryIO, path: str) -> BinaryIO:
+def _decompressed(file: Download, path: str) -> BinaryIO:
     """Return the content of a file whose name ends with the extension of a compression."""
     from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
 
-    return cast("BinaryIO", compression_wrapper(file, "rb", filename=path))
+    whole = cast("BinaryIO", file)
+    return cast("BinaryIO", compression_wrapper(whole, "rb", filename=path))
 
 
 def _storage_error(error: Exception) -> StorageError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from singer_sdk.contrib.msgspec import encoder
 from singer_sdk.helpers._util import utc_now
@@ -19,17 +20,17 @@ from tap_nudgescribe.errors import ApiError, SettingsError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
 from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
-from tap_nudgescribe.parallel import ahead
+from tap_nudgescribe.parallel import ahead, ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.publishing import publish_ready_campaigns
-from tap_nudgescribe.record_lines import lines
+from tap_nudgescribe.record_lines import content, lines
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.streams import NudgescribeStream, Properties, moment
 from tap_nudgescribe.timestamps import format_timestamp
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from datetime import datetime
 
     import pyarrow as pa
@@ -50,6 +51,17 @@ The bookmark has moved on by then, so it does not say any more which of their ru
 
 SAMPLED_CAMPAIGNS = 5
 """From how many of the latest campaigns discovery reads the header of a file."""
+
+PIECES_AHEAD = 4
+"""How many blocks of a file may have been parsed and not used yet."""
+
+MAKERS = min(2, os.cpu_count() or 1)
+"""How many threads turn rows into messages, beside the one that parses."""
+
+ROWS_AT_ONCE = 10_000
+"""How many rows are turned into messages at once, at most: a bound for very short rows."""
+
+Made = TypeVar("Made")
 
 SAMPLING = CsvOptions(encoding_errors="replace")
 """Discovery reads headers; what is wrong with a file is said when its rows are read."""
@@ -109,8 +121,12 @@ class PublishedMessages(NudgescribeStream):
     def _progress(self) -> Progress:
         return Progress(self.logger)
 
-    def read_rows(self) -> Iterator[Rows]:
-        """Yield all rows that have to be sent, a piece of a file at a time."""
+    def read_files(self, make: Callable[[Rows], Made]) -> Iterator[Made]:
+        """Yield what is made of all rows that have to be sent, some rows of a file at a time.
+
+        Rows are made into something side by side, but never of one file before those of another
+        have been yielded: the bookmark stands where the iteration does.
+        """
         account = self.account
         if self.config.get("publish_ready_campaigns") and self.ABORT_AT_RECORD_COUNT is None:
             publish_ready_campaigns(
@@ -130,7 +146,7 @@ class PublishedMessages(NudgescribeStream):
             if published and self.bookmark.passed(published):
                 self.bookmark.advance(as_of)
             with self.failures.part(self.name, f"campaign {campaign_id}"):
-                yield from self._read_campaign(campaign, start)
+                yield from self._read_campaign(campaign, start, make)
                 if published is None or as_of - published > SETTLED_AFTER:
                     self.bookmark.done(campaign_id)
             self.bookmark.saw(published)
@@ -150,7 +166,9 @@ class PublishedMessages(NudgescribeStream):
         since = start.date() - timedelta(days=1)
         return campaigns_of(self.account.client.list_campaigns(published_from=since))
 
-    def _read_campaign(self, campaign: Row, start: datetime | None) -> Iterator[Rows]:
+    def _read_campaign(
+        self, campaign: Row, start: datetime | None, make: Callable[[Rows], Made]
+    ) -> Iterator[Made]:
         campaign_id = campaign["campaign_id"]
         progress = self.bookmark.unfinished.get(campaign_id, {})
         at_run, at_file = progress.get("run_number", 0), progress.get("file_number", 0)
@@ -162,11 +180,11 @@ class PublishedMessages(NudgescribeStream):
             number = at_file if run.number == at_run else 0
             while (files := self._source.count(run)) > number:
                 numbers = range(number + 1, files + 1)
-                opened = ahead(map(partial(self._open, run), numbers), MessageCsv.close)
+                opened = ahead(map(partial(self._open, run), numbers), discard=MessageCsv.close)
                 with closing(opened):
                     for number, file in zip(numbers, opened, strict=True):
                         with closing(file):
-                            yield from self._read_file(campaign, run, number, file)
+                            yield from self._read_file(campaign, run, number, file, make)
                         self._keep(campaign_id, run.number, number)
                         self._write_state_message()
 
@@ -195,7 +213,9 @@ class PublishedMessages(NudgescribeStream):
                 result.append(Run(campaign_id, row["run_number"], current=is_current))
         return result
 
-    def _read_file(self, campaign: Row, run: Run, number: int, file: MessageCsv) -> Iterator[Rows]:
+    def _read_file(
+        self, campaign: Row, run: Run, number: int, file: MessageCsv, make: Callable[[Rows], Made]
+    ) -> Iterator[Made]:
         published = moment(campaign.get("published_at"))
         columns = column_names(file.header, reserved=[*LINEAGE, EXTRA])
         known = self.effective_schema["properties"]
@@ -216,10 +236,11 @@ class PublishedMessages(NudgescribeStream):
                 "published_at": format_timestamp(published) if published else None,
             },
         )
-        for piece in ahead(file.pieces(fitting.positions)):
-            rows = fitting.fit(piece)
-            self._progress.add(rows=len(rows), bytes_read=file.bytes_read)
-            yield rows
+        pieces = ahead(file.pieces(fitting.positions), depth=PIECES_AHEAD)
+        parts = (part for piece in pieces for part in fitting.fit(piece).cut(ROWS_AT_ONCE))
+        for rows, made in ordered_map(lambda rows: (len(rows), make(rows)), parts, parallel=MAKERS):
+            self._progress.add(rows=rows, bytes_read=file.bytes_read)
+            yield made
         self._unconverted.update(fitting.unconverted)
         self._progress.file_done()
 
@@ -227,8 +248,8 @@ class PublishedMessages(NudgescribeStream):
     def read(self) -> Iterator[Row]:
         # Deselected properties are there as null: it is the SDK that leaves them out.
         properties = list(self.effective_schema["properties"])
-        for rows in self.read_rows():
-            yield from rows.records(properties)
+        for records in self.read_files(lambda rows: list(rows.records(properties))):
+            yield from records
 
     # RECORD messages by the column. Stream._sync_records (singer-sdk 0.54) is private; it writes
     # each record by itself, and its order of RECORD, STATE and metrics is kept here.
@@ -249,14 +270,12 @@ class PublishedMessages(NudgescribeStream):
             return
         sent = 0
         with self.get_record_counter() as counter, self.get_sync_timer():
-            for rows in self.reported(self.read_rows()):
-                done = 0
-                while done < len(rows):
-                    part = rows.slice(
-                        done, self.STATE_MSG_FREQUENCY - sent % self.STATE_MSG_FREQUENCY
-                    )
-                    writer.write_lines(self._record_lines(part))
-                    done += len(part)
+            for written in self.reported(self.read_files(self._record_lines)):
+                rest = written
+                while len(rest):
+                    until_state = self.STATE_MSG_FREQUENCY - sent % self.STATE_MSG_FREQUENCY
+                    part, rest = rest[:until_state], rest[until_state:]
+                    writer.write_lines(content(part))
                     sent += len(part)
                     counter.increment(len(part))
                     self.state_manager.is_flushed = False
@@ -265,7 +284,7 @@ class PublishedMessages(NudgescribeStream):
         self._finalize_state(self.stream_state)
         self._write_state_message()
 
-    def _record_lines(self, rows: Rows) -> pa.Buffer:
+    def _record_lines(self, rows: Rows) -> pa.StringArray:
         """Return rows as RECORD messages."""
         rest: dict[str, Any] = {"time_extracted": utc_now()}
         if self._stream_version is not None:
@@ -280,17 +299,19 @@ class PublishedMessages(NudgescribeStream):
 
     @override
     def write_batches(self, files: BatchFiles) -> Iterator[int]:
-        for rows in self.reported(self.read_rows()):
-            done = 0
-            while done < len(rows):
-                part = rows.slice(done, files.room)
-                content = (
-                    record_batch(part, files.schema)
-                    if files.as_table
-                    else lines(part, self.selected_properties, before="", after="\n")
-                )
-                files.write(content, len(part))
-                done += len(part)
+        def table(rows: Rows) -> pa.RecordBatch:
+            return record_batch(rows, files.schema)
+
+        def text(rows: Rows) -> pa.StringArray:
+            return lines(rows, self.selected_properties, before="", after="\n")
+
+        made: Callable[[Rows], Any] = table if files.as_table else text
+        for rows in self.reported(self.read_files(made)):
+            rest = rows
+            while len(rest):
+                room = files.room
+                part, rest = rest[:room], rest[room:]
+                files.write(part if files.as_table else content(part), len(part))
                 yield len(part)
 
     @override

@@ -39,23 +39,28 @@ def ordered_map(
 
 
 def ahead(
-    items: Iterator[Out], discard: Callable[[Out], object] = lambda _: None
+    items: Iterator[Out],
+    *,
+    depth: int = 1,
+    discard: Callable[[Out], object] = lambda _: None,
 ) -> Generator[Out]:
-    """Yield the items while a thread already fetches the next one.
+    """Yield the items while a thread already fetches the next ones.
 
     Args:
         items: Used in that thread only.
-        discard: Given an item that was fetched in vain, because the iteration has ended.
+        depth: How many items are held at most.
+        discard: Given each item that was fetched in vain, because the iteration has ended.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nudgescribe")
-    coming = pool.submit(_first, items)
+    coming = deque(pool.submit(_first, items) for _ in range(depth))
     try:
-        while item := coming.result():
-            coming = pool.submit(_first, items)
+        while item := coming.popleft().result():
+            coming.append(pool.submit(_first, items))
             yield item[0]
     finally:
-        coming.add_done_callback(lambda done: _discard(done, discard))
         pool.shutdown(wait=False, cancel_futures=True)
+        for future in coming:
+            future.add_done_callback(lambda done: _discard(done, discard))
 
 
 def _first(items: Iterator[Out]) -> list[Out]:

@@ -30,8 +30,8 @@ ESCAPES = {"\\": "\\\\", '"': '\\"'} | {
 """In the order to replace them: the backslash first."""
 
 
-def lines(rows: Rows, properties: Sequence[str], *, before: str, after: str) -> pa.Buffer:
-    """Return rows as JSON objects, one a line.
+def lines(rows: Rows, properties: Sequence[str], *, before: str, after: str) -> pa.StringArray:
+    """Return each row as a JSON object; :func:`content` is what has to be written.
 
     Args:
         rows: At least one.
@@ -44,10 +44,10 @@ def lines(rows: Rows, properties: Sequence[str], *, before: str, after: str) -> 
         comma = "," if number else ""
         parts += [f"{comma}{encoder.encode(name).decode()}:", *_value(rows, name)]
     parts += ["}", after]
-    joined: Any = pc.binary_join_element_wise(
+    joined: pa.StringArray = pc.binary_join_element_wise(
         *_merged(parts), "", null_handling="replace", null_replacement="null"
     )
-    return _content(joined)
+    return joined
 
 
 def _value(rows: Rows, name: str) -> Iterator[Any]:
@@ -75,7 +75,7 @@ def escaped(column: pa.StringArray) -> pa.StringArray:
     """Return text as it stands between the quotes of a JSON string."""
     if len(column) == column.null_count:
         return column
-    data = _content(column)
+    data = content(column)
     text = data.to_pybytes()
     least = pc.min(pa.Array.from_buffers(pa.uint8(), data.size, [None, data])).as_py()
     if least is None or (least >= SPACE and b'"' not in text and b"\\" not in text):
@@ -86,7 +86,7 @@ def escaped(column: pa.StringArray) -> pa.StringArray:
     return column
 
 
-def _content(column: pa.StringArray) -> pa.Buffer:
+def content(column: pa.StringArray) -> pa.Buffer:
     """Return all text of a column in one piece."""
     _, offsets, data = column.buffers()
     ends = pa.Array.from_buffers(pa.int32(), len(column) + 1, [None, offsets], offset=column.offset)

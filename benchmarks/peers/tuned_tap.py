@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import requests
 from pyarrow import csv
-from singer_sdk import Stream
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.helpers.conform import TypeConformanceLevel
 
@@ -17,6 +16,8 @@ from benchmarks.peers.plain_tap import Messages, PlainTap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from singer_sdk import Stream
 
 
 class TunedMessages(Messages):
