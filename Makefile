@@ -8,11 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-<<<<<<< HEAD
-.PHONY: help demo test lint docs lock clean
-=======
-.PHONY: help bench demo test lint lock clean
->>>>>>> ca9da7d (wip)
+.PHONY: help bench demo test lint docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -37,15 +33,12 @@ help:  ## List the targets
 	@.meltano-tool/bin/meltano --log-level=warning install loader target-$*
 	@touch $@
 
-<<<<<<< HEAD
 demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehouse, twice (DB=postgres or duckdb)
 	@$(BIN)/python -m demo $(DB)
 
 # The DuckDB that target-duckdb loads whole has no wheels for Python 3.13.
 WAREHOUSES := postgres $(shell $(PYTHON) -c 'import sys; print("duckdb" if sys.version_info < (3, 13) else "")')
 
-test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%)  ## Run all tests
-=======
 benchmarks/.peers/ready: benchmarks/requirements.txt .venv/ready
 	@echo "Setting up the peers to measure against"
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python benchmarks/.peers
@@ -55,8 +48,7 @@ benchmarks/.peers/ready: benchmarks/requirements.txt .venv/ready
 bench: benchmarks/.peers/ready  ## Measure speed and memory as ratios within one run (BENCH="--quick" for a look)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-test: .venv/ready  ## Run all tests
->>>>>>> ca9da7d (wip)
+test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%)  ## Run all tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
 

@@ -19,8 +19,9 @@ from pyarrow import parquet
 from singer_sdk import Target
 from singer_sdk.sinks import BatchSink
 
-from tests.local_api import Fault
 from tests.message_server import Content, MessageServer
+from tests.sandbox import Fault
+from tests.sandbox.day import live_a_day
 from tests.test_fast_path import TYPES, catalog, hard_files, select
 from tests.test_message_source import gcs, s3
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Run
-    from tests.local_api import Sandbox
+    from tests.sandbox import Sandbox
 
 FORMATS = ["parquet", "jsonl"]
 
@@ -171,7 +172,7 @@ def test_the_state_after_a_run_is_that_of_the_record_path_and_the_next_run_sends
     for stream in ("published_messages", "campaign_runs", "run_messages", "campaigns"):
         assert manifests(second.messages, stream) == [], stream
     assert second.state == first.state
-    sandbox.account.live_a_day()
+    live_a_day(sandbox.account)
     assert manifests(tap(batch_config=config, state=second.state).messages)
 
 
