@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,7 @@ class NudgescribeClient:
         options: How to reach the API.
         wire_names: Corrections from this package's name of a key to the account's.
         observe: Called with each request's :class:`~tap_nudgescribe.transport.Exchange`.
+        sleep: Waits for seconds.
     """
 
     def __init__(
@@ -125,10 +127,11 @@ class NudgescribeClient:
         *,
         wire_names: Mapping[str, str] | None = None,
         observe: Callable[[Exchange], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Send nothing yet."""
         self.options = options
-        self.transport = Transport(options, observe=observe)
+        self.transport = Transport(options, observe=observe, sleep=sleep)
         self.authenticator = NudgescribeAuthenticator(
             log_in=self._log_in, refresh=self._refresh, headers=credentials.gateway_headers
         )
@@ -138,7 +141,11 @@ class NudgescribeClient:
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, Any], *, observe: Callable[[Exchange], None] = lambda _: None
+        cls,
+        config: Mapping[str, Any],
+        *,
+        observe: Callable[[Exchange], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> NudgescribeClient:
         """Build a client from plugin settings (``settings.CONNECTION_SETTINGS``).
 
@@ -155,6 +162,7 @@ class NudgescribeClient:
             ConnectionOptions(**chosen(ConnectionOptions)),
             wire_names=config.get("wire_names"),
             observe=observe,
+            sleep=sleep,
         )
 
     def account_id(self) -> str | None:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_nudgescribe.errors import NudgescribeError, SettingsError
+from tap_nudgescribe.interruption import Interrupted
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
-
-
-class Interrupted(BaseException):
-    """A signal asked the run to stop; the state is written and the run ends."""
-
-    def __init__(self, signum: int) -> None:
-        """Remember which signal."""
-        super().__init__(signum)
-        self.exit_code = 128 + signum
 
 
 def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
@@ -54,6 +46,14 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
         places = "".join(traceback.format_tb(error.__traceback__))
         logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
     return 1
+
+
+def leave(code: int) -> NoReturn:
+    """Exit; after an interruption at once, without waiting for requests under way in threads."""
+    if code <= 128:  # noqa: PLR2004 (exit codes of signals begin above it)
+        sys.exit(code)
+    logging.shutdown()
+    os._exit(code)
 
 
 def _without_value(problem: str) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
 from typing_extensions import override
 
-from tap_nudgescribe.command import Interrupted, ended
+from tap_nudgescribe.command import ended, leave
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
+from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import TAP_SETTINGS
 from tap_nudgescribe.writer import BlockWriter
 
@@ -58,7 +57,9 @@ class TapNudgescribe(Tap):
         from tap_nudgescribe.account import Account  # noqa: PLC0415 (fast start-up)
         from tap_nudgescribe.client import NudgescribeClient  # noqa: PLC0415 (fast start-up)
 
-        client = NudgescribeClient.from_config(self.config, observe=self._observe)
+        client = NudgescribeClient.from_config(
+            self.config, observe=self._observe, sleep=self.interruption.sleep
+        )
         return Account(client, self.config.get("workspace_ids") or ())
 
     @override
@@ -109,7 +110,8 @@ class TapNudgescribe(Tap):
         return sample_headers(self.account, self.config)
 
     def _observe(self, exchange: Exchange) -> None:
-        """Turn a request into the SDK's request metric."""
+        """Turn a request into the SDK's request metric, and pass a safe point."""
+        self.interruption.check()
         if exchange.status is not None and exchange.status < 500:  # noqa: PLR2004 (server errors)
             self.failures.answered()
         tags = {
@@ -121,18 +123,15 @@ class TapNudgescribe(Tap):
 
     # How a run ends
 
+    @cached_property
+    def interruption(self) -> Interruption:
+        """Whether a signal has asked to stop."""
+        return Interruption()
+
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at once, or right after the write that is under way: a line is never cut."""
-        writer = self.message_writer
-        if isinstance(writer, BlockWriter) and writer.writing and writer.then is None:
-
-            def stop() -> NoReturn:
-                raise Interrupted(signum)
-
-            writer.then = stop
-            return
-        raise Interrupted(signum)
+        """Note the signal; the run ends at the next safe point."""
+        self.interruption.note(signum)
 
     def run(self) -> int:
         """Sync all streams and return the exit code: 0, or 1 when parts failed.
@@ -141,6 +140,8 @@ class TapNudgescribe(Tap):
             SettingsError: for settings that contradict each other.
         """
         self._refuse_mapped_batches()
+        if isinstance(self.message_writer, BlockWriter):
+            self.message_writer.safe_point = self.interruption.check
         try:
             self.sync_all()
             if isinstance(self.message_writer, BlockWriter):
@@ -170,10 +171,11 @@ class TapNudgescribe(Tap):
 
     def _write_last_state(self) -> None:
         """Write the state as it is: it never claims what has not been written before it."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.interruption.settle()
         if isinstance(self.message_writer, BlockWriter):
-            self.message_writer.then = None
+            if self.message_writer.cut:
+                return
+            self.message_writer.safe_point = lambda: None
         self.state_writer.write_state(self.state)
 
     @classmethod
@@ -202,7 +204,7 @@ class TapNudgescribe(Tap):
                 catalog=json.load(catalog) if catalog else None,
             )
 
-        sys.exit(ended(lambda: _check(build()) if check else build().run(), logger))
+        leave(ended(lambda: _check(build()) if check else build().run(), logger))
 
     @classmethod
     @override

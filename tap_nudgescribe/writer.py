@@ -30,16 +30,17 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
 
     U+0000, which Postgres and other warehouses refuse, becomes U+FFFD; ``replaced`` counts it.
 
-    A signal that arrives while a block is being written must not cut a line: whoever handles it
-    asks :attr:`writing` and leaves a function in :attr:`then`, which is called after the write.
+    Attributes:
+        safe_point: Called after each write, when whatever is on stdout is whole.
+        cut: Whether a write was stopped midway, so that nothing may follow it.
     """
 
     def __init__(self) -> None:
         """Begin with an empty block."""
         super().__init__()
         self.replaced = 0
-        self.writing = False
-        self.then: Callable[[], None] | None = None
+        self.cut = False
+        self.safe_point: Callable[[], None] = lambda: None
         self._block = bytearray()
 
     def serialize_message(self, message: Message) -> bytearray:
@@ -72,21 +73,18 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         return block
 
     def _write(self, *blocks: Buffer) -> None:
-        self.writing = True
-        try:
-            for block in blocks:
-                _write(block)
-        finally:
-            self.writing = False
-        if self.then:
-            self.then()
+        self.cut = True
+        for block in blocks:
+            _write(block)
+        self.cut = False
+        self.safe_point()
 
 
 def _write(block: Buffer) -> None:
     """Write a block to stdout, whole.
 
-    A signal can make Python's buffered writer drop the rest of a block, so the descriptor is
-    written to directly; a stdout without one, as in tests, is a buffer in memory.
+    The descriptor is written to directly: nothing is kept in a buffer of Python's that an end
+    could drop. A stdout without one, as in tests, is a buffer in memory.
     """
     try:
         descriptor = sys.stdout.fileno()

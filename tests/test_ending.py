@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import termios
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox import Sandbox, truth
+from tests.sandbox import Fault, Sandbox, truth
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+NEARLY_A_PIPE = 50_000
+"""Bytes after which a pipe that nobody reads is about to be full."""
 
 
 def start(sandbox: Sandbox, folder: Path, state: Any = None) -> subprocess.Popen[bytes]:
@@ -57,6 +63,37 @@ def test_an_interrupted_run_leaves_a_state_from_which_nothing_is_lost(
         second = [json.loads(line) for line in output.splitlines()]
         for stream in truth.KEYS:
             assert keys(first, stream) | keys(second, stream) == truth.keys(sandbox.account, stream)
+
+
+def test_a_run_that_waits_to_try_again_stops_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.inject(Fault("list_customers", "rate_limited", 99, option="100"))
+    process = start(sandbox, tmp_path)
+    assert process.stderr
+    assert any(b"follows in 100.0 s" in line for line in process.stderr)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert json.loads(output.splitlines()[-1])["type"] == "STATE"
+
+
+def test_a_run_whose_target_takes_nothing_any_more_stops_as_well(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    process = start(sandbox, tmp_path)
+    assert process.stdout
+    while waiting_bytes(process.stdout) < NEARLY_A_PIPE:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    output, _ = process.communicate(timeout=20)
+    *whole, _ = output.split(b"\n")
+    assert all(json.loads(line) for line in whole), "nothing follows a line that was cut"
+
+
+def waiting_bytes(pipe: IO[bytes]) -> int:
+    buffer = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, buffer)
+    return int.from_bytes(buffer, sys.byteorder)
 
 
 def test_a_closed_pipe_ends_quietly(sandbox: Sandbox, tmp_path: Path) -> None:
