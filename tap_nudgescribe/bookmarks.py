@@ -129,7 +129,7 @@ class Bookmark:
 
         Args:
             as_of: The server's time when reading began. The bookmark never passes it, because
-                what changed later may have been missed.
+                what changed later may have been missed; nor does it pass ``end_date``.
         """
         if not self._incremental or self._seen is None:
             return
@@ -137,6 +137,8 @@ class Bookmark:
         if as_of - reached > SETTLED_AFTER:
             # Bookmarks are inclusive, for ties; an old one has none to come.
             reached += timedelta(microseconds=1)
+        if self.end:
+            reached = min(reached, self.end)
         if self._start is None or reached > self._start:
             self._state["replication_key"] = self._key
             self._state["replication_key_value"] = format_timestamp(reached)

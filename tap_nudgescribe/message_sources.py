@@ -19,6 +19,7 @@ from tap_nudgescribe.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     import requests
 
@@ -40,6 +41,7 @@ class Run:
     campaign_id: str
     number: int
     current: bool
+    published_at: datetime | None = None
 
     @property
     def wire_number(self) -> int | None:

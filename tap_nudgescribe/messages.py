@@ -75,7 +75,9 @@ LINEAGE: Properties = {
     "published_at": {
         "type": ["string", "null"],
         "format": "date-time",
-        "description": "When the campaign was last published: what the bookmark follows",
+        "description": (
+            "When the run was published; the bookmark follows the campaign's latest publishing"
+        ),
     },
 }
 
@@ -140,7 +142,8 @@ class PublishedMessages(NudgescribeStream):
             campaign_id = campaign["campaign_id"]
             published = moment(campaign.get("published_at"))
             known = campaign_id in self.bookmark.unfinished
-            if not known and not self.bookmark.covers(published, self.bookmark.start):
+            since = self.bookmark.start
+            if not known and published and since and published < since:
                 continue
             start = self.bookmark.start_of(campaign_id, NOT_REACHED)
             if published and self.bookmark.passed(published):
@@ -197,26 +200,17 @@ class PublishedMessages(NudgescribeStream):
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""
         campaign_id = campaign["campaign_id"]
+        latest = moment(campaign.get("published_at"))
         if not self.account.has_reruns:
-            return [Run(campaign_id, campaign.get("run_number") or 1, current=True)]
-        rows = self.account.runs(campaign_id)
-        current = max((row["run_number"] for row in rows), default=None)
-        result = []
-        for row in rows:
-            is_current = row["run_number"] == current
-            published = moment(row.get("published_at"))
-            if published is None and is_current:
-                if str(campaign.get("status")).lower() != PUBLISHED:
-                    continue
-                published = moment(campaign.get("published_at"))
-            if published is None or start is None or published >= start:
-                result.append(Run(campaign_id, row["run_number"], current=is_current))
-        return result
+            number = campaign.get("run_number") or 1
+            runs = [Run(campaign_id, number, current=True, published_at=latest)]
+        else:
+            runs = _published_runs(campaign, self.account.runs(campaign_id))
+        return [run for run in runs if self.bookmark.covers(run.published_at, start)]
 
     def _read_file(
         self, campaign: Row, run: Run, number: int, file: MessageCsv, make: Callable[[Rows], Made]
     ) -> Iterator[Made]:
-        published = moment(campaign.get("published_at"))
         columns = column_names(file.header, reserved=[*LINEAGE, EXTRA])
         known = self.effective_schema["properties"]
         unknown = [name for name in file.header if columns[name] not in known]
@@ -233,7 +227,7 @@ class PublishedMessages(NudgescribeStream):
                 "campaign_id": run.campaign_id,
                 "run_number": run.number,
                 "file_number": number,
-                "published_at": format_timestamp(published) if published else None,
+                "published_at": format_timestamp(run.published_at) if run.published_at else None,
             },
         )
         pieces = ahead(file.pieces(fitting.positions), depth=PIECES_AHEAD)
@@ -374,6 +368,23 @@ def is_published(campaign: Mapping[str, Any]) -> bool:
     """Say whether a campaign has been published at least once."""
     status = str(campaign.get("status") or "").lower()
     return campaign.get("published_at") is not None or status == PUBLISHED
+
+
+def _published_runs(campaign: Row, rows: list[Row]) -> list[Run]:
+    """Return the published runs of a campaign, of which the last one is current.
+
+    All runs before the current one have been published, told or not, or there would be no other.
+    """
+    runs = []
+    for row in rows:
+        current = row is rows[-1]
+        published = moment(row.get("published_at"))
+        if published is None and current:
+            if str(campaign.get("status")).lower() != PUBLISHED:
+                continue
+            published = moment(campaign.get("published_at"))
+        runs.append(Run(campaign["campaign_id"], row["run_number"], current, published))
+    return runs
 
 
 def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -43,4 +44,7 @@ def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> None:
         "MELTANO_PROJECT_ROOT": str(ROOT),
         "XDG_RUNTIME_DIR": str(folder),
     }
-    subprocess.run([MELTANO, *command(warehouse)], env=environment, check=True)  # noqa: S603
+    # Runs of one Meltano project share its catalog files, so they follow one another.
+    with (MELTANO.parent.parent / "ready").open() as project:
+        fcntl.flock(project, fcntl.LOCK_EX)
+        subprocess.run([MELTANO, *command(warehouse)], env=environment, check=True)  # noqa: S603

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -240,6 +241,21 @@ def test_start_and_end_date_bound_a_backfill(tap: Callable[..., Run], sandbox: S
         if customer.updated_at is None or since <= customer.updated_at < until
     }
     assert {c["customer_id"] for c in run.records("customers")} == expected
+
+
+def test_backfills_by_parts_send_every_message_once(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    bounds = [None, "2025-09-01T00:00:00Z", "2025-12-15T00:00:00Z", "2026-02-01T00:00:00Z", None]
+    sent: list[tuple[object, ...]] = []
+    for start, end in pairwise(bounds):
+        run = tap(start_date=start, end_date=end)
+        assert run.code == 0, run.stderr
+        sent += run.keys("published_messages")
+        bookmark = run.state["bookmarks"]["published_messages"]["replication_key_value"]
+        assert end is None or datetime.fromisoformat(bookmark) <= datetime.fromisoformat(end)
+    assert len(sent) == len(set(sent))
+    assert set(sent) == truth.keys(sandbox.account, "published_messages")
 
 
 def test_lookback_days_read_again_what_is_recent(tap: Callable[..., Run], sandbox: Sandbox) -> None:

@@ -69,6 +69,7 @@ def _published_messages(account: Account, _: list[str]) -> Iterator[wire.Row]:
                         "run_number": run.run_number,
                         "file_number": file.number,
                         "row_number": position,
+                        "published_at": wire.timestamp(run.published_at, campaign.campaign_id),
                         **row,
                     }
 
