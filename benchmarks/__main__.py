@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = Path(__file__).parent / ".peers" / "bin" / "python"
-TAP = Path(sys.executable).with_name("tap-nudgescribe")
+TAP = (sys.executable, "-m", "tap_nudgescribe")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def tap(folder: Path, name: str, config: Mapping[str, Any], stream: str) -> Proc
     path = folder / f"{name}.json"
     path.write_text(json.dumps(config))
     found = subprocess.run(
-        [TAP, "--config", path, "--discover"], check=True, capture_output=True, cwd=ROOT
+        [*TAP, "--config", path, "--discover"], check=True, capture_output=True, cwd=ROOT
     )
     catalog = json.loads(found.stdout)
     entry = next(s for s in catalog["streams"] if s["stream"] == stream)
@@ -126,7 +126,7 @@ def tap(folder: Path, name: str, config: Mapping[str, Any], stream: str) -> Proc
     ] = True
     catalog_path = folder / f"{name}-catalog.json"
     catalog_path.write_text(json.dumps({"streams": [entry]}))
-    return Process([TAP, "--config", path, "--catalog", catalog_path], {})
+    return Process([*TAP, "--config", path, "--catalog", catalog_path], {})
 
 
 def batch_config(folder: Path) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def start_up(runs: int) -> Iterator[Figure]:
     for option in ("--version", "--discover"):
         seconds = alternating(
             {
-                "ours": Process([sys.executable, "-m", "tap_nudgescribe", option], environment),
+                "ours": Process([*TAP, option], environment),
                 "bare": Process(
                     [sys.executable, "-m", "benchmarks.peers.bare_tap", option], environment
                 ),

@@ -236,8 +236,9 @@ class _ParquetFile(_File):
 
     def write(self, content: pa.RecordBatch) -> None:
         self._group.append(content)
-        self.size += content.nbytes
-        self._group_bytes += content.nbytes
+        size = content.get_total_buffer_size()
+        self.size += size
+        self._group_bytes += size
         if self._group_bytes >= ROW_GROUP_BYTES:
             self._write_group()
 

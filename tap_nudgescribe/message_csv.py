@@ -57,7 +57,7 @@ class CsvOptions:
 
     encoding_errors: Strictness = "fail"
     row_errors: Strictness = "keep"
-    longest_row: int = 2 * 1024 * 1024
+    longest_row: int = 1024 * 1024
 
 
 @dataclass

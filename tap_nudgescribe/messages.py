@@ -52,7 +52,7 @@ The bookmark has moved on by then, so it does not say any more which of their ru
 SAMPLED_CAMPAIGNS = 5
 """From how many of the latest campaigns discovery reads the header of a file."""
 
-PIECES_AHEAD = 4
+PIECES_AHEAD = 8
 """How many blocks of a file may have been parsed and not used yet."""
 
 MAKERS = min(2, os.cpu_count() or 1)

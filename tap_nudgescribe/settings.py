@@ -201,7 +201,7 @@ TAP_SETTINGS = (
     th.Property(
         "message_longest_row_mib",
         th.IntegerType(minimum=1, maximum=64),
-        default=2,
+        default=1,
         title="Longest message row",
         description=(
             "Mebibytes that a row of a message file may have. The memory that is needed grows by "

@@ -173,7 +173,7 @@ def test_a_field_of_100_mb_is_refused_with_the_setting_that_would_allow_it() -> 
     file = MessageCsv(Endless(), CsvOptions(), Oddities())  # type: ignore[arg-type]
     with pytest.raises(MessageFileError, match="message_longest_row_mib") as caught:
         list(file.pieces([0, 1]))
-    assert "longer than 2097152 bytes" in str(caught.value)
+    assert "longer than 1048576 bytes" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 

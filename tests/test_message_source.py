@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import pyarrow as pa
@@ -144,11 +145,12 @@ def s3() -> Iterator[tuple[str, dict[str, str]]]:
             aws_secret_access_key="test",
             region_name="eu-central-1",
         )
+        bucket = f"exports-{uuid4()}"  # the server forgets nothing within a process
         where = {"LocationConstraint": "eu-central-1"}
-        client.create_bucket(Bucket="exports", CreateBucketConfiguration=where)
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
         for key, data in OBJECTS.items():
-            client.put_object(Bucket="exports", Key=f"below/{key}", Body=data)
-        yield "s3://exports/below", environment
+            client.put_object(Bucket=bucket, Key=f"below/{key}", Body=data)
+        yield f"s3://{bucket}/below", environment
     finally:
         server.stop()
 
