@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import requests
@@ -102,9 +103,12 @@ class Download(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._drop()
+        """Close the connection; a read that waits in another thread ends at once."""
         super().close()
+        if self._response is not None:
+            with suppress(OSError, RuntimeError, ValueError):  # there is none to be ended
+                self._response.raw.shutdown()
+        self._drop()
 
     def _persistently(self, action: Callable[[], T]) -> T:
         """Do something over an open connection; when that breaks, open another and try again."""
@@ -116,7 +120,8 @@ class Download(io.RawIOBase):
             except (NetworkError, ServerError, AccessError) as error:
                 self._drop()
                 # What the API refuses was already tried as often.
-                if number == self._max_tries or error.operation not in {OPERATION, STORAGE}:
+                final = self.closed or number == self._max_tries
+                if final or error.operation not in {OPERATION, STORAGE}:
                     raise
                 self._pause(number)
         raise AssertionError  # max_tries is at least 1

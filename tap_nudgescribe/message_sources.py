@@ -278,9 +278,11 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _decompressed(file: Download, path: str) -> BinaryIO:
     """Return the content of a file whose name ends with the extension of a compression."""
     from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
+    from smart_open.utils import FileLikeProxy  # noqa: PLC0415 (fast start-up)
 
-    whole = cast("BinaryIO", file)
-    return cast("BinaryIO", compression_wrapper(whole, "rb", filename=path))
+    packed = cast("BinaryIO", file)
+    unpacked = compression_wrapper(packed, "rb", filename=path)
+    return packed if unpacked is packed else cast("BinaryIO", FileLikeProxy(unpacked, packed))
 
 
 def _storage_error(error: Exception) -> StorageError:

@@ -39,9 +39,7 @@ class Progress:
         self._bytes += added
         if self._bar is not None:
             self._shown = True
-            self._bar.set_postfix_str(
-                f"{self._files} files, {self._bytes / 1e6:,.0f} MB", refresh=False
-            )
+            self._describe()
             self._bar.update(rows)
         elif time.monotonic() - self._logged > LOG_INTERVAL_SECONDS:
             self._log("Reading message files")
@@ -54,9 +52,14 @@ class Progress:
     def close(self) -> None:
         """Say how much it was in all."""
         if self._shown:
+            self._describe()
             self._bar.close()
         if self._files:
             self._log("Message files read")
+
+    def _describe(self) -> None:
+        done = f"{self._files} files, {self._bytes / 1e6:,.0f} MB"
+        self._bar.set_postfix_str(done, refresh=False)
 
     def _log(self, words: str) -> None:
         self._logged = time.monotonic()

@@ -58,6 +58,7 @@ class MessageServer:
         older: Of the run before it, if there is one.
         suffix: What the path of a download URL ends with.
         cuts: After how many bytes to break off: one is used up by each download.
+        stalls: Whether a connection that is cut is left open, and silent.
         expired: How many download URLs have expired before they are used.
         changes: Whether each download has another ETag.
         pages: How many pages of customers there are.
@@ -69,6 +70,7 @@ class MessageServer:
     older: list[Content] = field(default_factory=list)
     suffix: str = ""
     cuts: list[int] = field(default_factory=list)
+    stalls: bool = False
     expired: int = 0
     changes: bool = False
     pages: int = 0
@@ -203,6 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
             if cut is not None:
                 cut -= len(part)
                 if cut <= 0:
+                    self.wfile.flush()
+                    if state.stalls:
+                        self.rfile.read()  # until the client goes away
                     self.close_connection = True
                     break
         self.wfile.flush()
