@@ -62,7 +62,7 @@ class CsvOptions:
 
 @dataclass
 class Oddities:
-    """How often something had to be mended, over all files."""
+    """How often something had to be mended."""
 
     undecodable: int = 0
     """Sequences of bytes that are not UTF-8, now U+FFFD."""
@@ -70,6 +70,12 @@ class Oddities:
     """U+0000, which warehouses refuse, now U+FFFD."""
     misfit_rows: int = 0
     """Rows with too few or too many fields."""
+
+    def add(self, other: Oddities) -> None:
+        """Count those of another file as well."""
+        self.undecodable += other.undecodable
+        self.nul += other.nul
+        self.misfit_rows += other.misfit_rows
 
 
 @dataclass(frozen=True)
@@ -98,22 +104,22 @@ class MessageCsv:
     Args:
         file: At its first byte.
         options: What to accept.
-        oddities: Where mended things are counted.
 
     Attributes:
+        oddities: What was mended by now.
         header: The names of the columns, all different: a blank one is named by its position,
             a repeated one is numbered. Empty for an empty file.
     """
 
-    def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
+    def __init__(self, file: BinaryIO, options: CsvOptions) -> None:
         """Read the header.
 
         Raises:
             MessageFileError: when there is none that can be read.
         """
-        self._text = _CleanText(file, options, oddities)
+        self.oddities = Oddities()
+        self._text = _CleanText(file, options, self.oddities)
         self._options = options
-        self._oddities = oddities
         self.header = distinct_names(self._text.take_header())
 
     def close(self) -> None:
@@ -194,7 +200,7 @@ class MessageCsv:
             if len(misfits) == MISFITS_IN_A_ROW:
                 refusals.append(f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header")
                 return "error"
-            self._oddities.misfit_rows += 1
+            self.oddities.misfit_rows += 1
             misfits.append(row)
             return "skip"
 

@@ -195,7 +195,7 @@ class PublishedMessages(NudgescribeStream):
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
     def _open(self, run: Run, number: int) -> MessageCsv:
-        return MessageCsv(self._source.open(run, number), self._csv_options, self._oddities)
+        return MessageCsv(self._source.open(run, number), self._csv_options)
 
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""
@@ -232,10 +232,15 @@ class PublishedMessages(NudgescribeStream):
         )
         pieces = ahead(file.pieces(fitting.positions), depth=PIECES_AHEAD)
         parts = (part for piece in pieces for part in fitting.fit(piece).cut(ROWS_AT_ONCE))
-        for rows, made in ordered_map(lambda rows: (len(rows), make(rows)), parts, parallel=MAKERS):
-            self._progress.add(rows=rows, bytes_read=file.bytes_read)
-            yield made
-        self._unconverted.update(fitting.unconverted)
+        try:
+            for rows, made in ordered_map(
+                lambda rows: (len(rows), make(rows)), parts, parallel=MAKERS
+            ):
+                self._progress.add(rows=rows, bytes_read=file.bytes_read)
+                yield made
+        finally:
+            self._unconverted.update(fitting.unconverted)
+            self._oddities.add(file.oddities)
         self._progress.file_done()
 
     @override
@@ -400,7 +405,7 @@ def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
         run = Run(campaign["campaign_id"], campaign.get("run_number") or 1, current=True)
         try:
             if source.count(run):
-                file = MessageCsv(source.open(run, 1), SAMPLING, Oddities())
+                file = MessageCsv(source.open(run, 1), SAMPLING)
                 with closing(file):
                     headers |= dict.fromkeys(file.header)
         except ApiError:
