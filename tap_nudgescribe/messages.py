@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from singer_sdk.contrib.msgspec import encoder
-from singer_sdk.helpers._util import utc_now
 from typing_extensions import override
 
 from tap_nudgescribe.account import campaigns_of
@@ -31,7 +30,6 @@ from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
-    from datetime import datetime
 
     import pyarrow as pa
     from singer_sdk.helpers import types
@@ -285,7 +283,7 @@ class PublishedMessages(NudgescribeStream):
 
     def _record_lines(self, rows: Rows) -> pa.StringArray:
         """Return rows as RECORD messages."""
-        rest: dict[str, Any] = {"time_extracted": utc_now()}
+        rest: dict[str, Any] = {"time_extracted": datetime.now(UTC)}
         if self._stream_version is not None:
             rest = {"version": self._stream_version} | rest
         name = encoder.encode(self.name).decode()
