@@ -165,53 +165,63 @@ def batch_config(folder: Path) -> dict[str, Any]:
     }
 
 
-def files(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
-    """Compare one file's way to RECORD lines, and to Parquet, with everybody else's."""
+def records(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
+    """Compare a file's way to RECORD lines, or JSONL, with everybody else's."""
     path = message_file(rows)
     with served("--file", str(path)) as server:
-        peer = {"FILE_URL": server["url"], "FILE_PATH": str(path), "PYTHONPATH": str(ROOT)}
-        config = server["config"]
-        dlt = [PEERS_PYTHON, "-m", "benchmarks.peers.dlt_files", folder / "dlt"]
-        python = [sys.executable, "-m"]
+        peer = peers(server, path)
         seconds = alternating(
             {
-                "RECORD": tap(folder, "record", config, "published_messages"),
-                "plain SDK tap": Process([*python, "benchmarks.peers.plain_tap"], peer),
-                "tuned SDK tap": Process([*python, "benchmarks.peers.tuned_tap"], peer),
-                "dlt to JSONL": Process([*dlt, "jsonl"], peer),
+                "RECORD": tap(folder, "record", server["config"], "published_messages"),
+                "plain SDK tap": peer("plain_tap"),
+                "tuned SDK tap": peer("tuned_tap"),
+                "dlt to JSONL": peer("dlt_files", folder / "dlt", "jsonl", python=PEERS_PYTHON),
             },
             runs,
         )
-        seconds |= alternating(
+    yield rates(seconds, rows, "plain SDK tap", 12)
+    yield rates(seconds, rows, "tuned SDK tap", 4)
+    yield rates(seconds, rows, "dlt to JSONL", 12)
+
+
+def batches(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
+    """Compare a file's way to Parquet with everybody else's."""
+    path = message_file(rows)
+    with served("--file", str(path)) as server:
+        peer = peers(server, path)
+        config = server["config"] | {"batch_config": batch_config(folder)}
+        seconds = alternating(
             {
-                "BATCH": tap(
-                    folder,
-                    "batch",
-                    config | {"batch_config": batch_config(folder)},
-                    "published_messages",
-                ),
-                "dlt to Parquet": Process([*dlt, "parquet"], peer),
-                "pyarrow alone": Process([*python, "benchmarks.peers.bare_parquet", folder], peer),
+                "BATCH": tap(folder, "batch", config, "published_messages"),
+                "dlt to Parquet": peer("dlt_files", folder / "dlt", "parquet", python=PEERS_PYTHON),
+                "pyarrow alone": peer("bare_parquet", folder),
             },
             runs,
         )
-    rates = {name: rows / taken for name, taken in seconds.items()}
+    yield rates(seconds, rows, "dlt to Parquet", 1.3)
+    yield rates(seconds, rows, "pyarrow alone", 0.7)
 
-    def ratio(ours: str, theirs: str, target: float) -> Figure:
-        detail = f"{rates[ours]:,.0f} : {rates[theirs]:,.0f} rows/s"
-        return Figure(
-            f"{ours} over {theirs}",
-            rates[ours] / rates[theirs],
-            target,
-            at_least=True,
-            detail=detail,
-        )
 
-    yield ratio("RECORD", "plain SDK tap", 12)
-    yield ratio("RECORD", "tuned SDK tap", 4)
-    yield ratio("RECORD", "dlt to JSONL", 12)
-    yield ratio("BATCH", "dlt to Parquet", 1.3)
-    yield ratio("BATCH", "pyarrow alone", 0.7)
+def peers(server: Mapping[str, Any], path: Path) -> Callable[..., Process]:
+    """Return a function that makes a process of a module of ``benchmarks.peers``."""
+    environment = {"FILE_URL": server["url"], "FILE_PATH": str(path), "PYTHONPATH": str(ROOT)}
+
+    def process(module: str, *args: str | Path, python: str | Path = sys.executable) -> Process:
+        return Process([python, "-m", f"benchmarks.peers.{module}", *args], environment)
+
+    return process
+
+
+def rates(seconds: Mapping[str, float], rows: int, theirs: str, target: float) -> Figure:
+    """Compare the first of the measured, which is ours, with another."""
+    ours = next(iter(seconds))
+    return Figure(
+        f"{ours} over {theirs}",
+        seconds[theirs] / seconds[ours],
+        target,
+        at_least=True,
+        detail=f"{rows / seconds[ours]:,.0f} : {rows / seconds[theirs]:,.0f} rows/s",
+    )
 
 
 def memory(folder: Path, rows: int, times: int) -> Iterator[Figure]:
@@ -288,7 +298,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one run: a look")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["files", "memory", "customers", "start-up"])
+    parser.add_argument("--only", choices=["record", "batch", "memory", "customers", "start-up"])
     options = parser.parse_args()
     rows = 100_000 if options.quick else options.rows
     runs = 1 if options.quick else options.runs
@@ -297,7 +307,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as path:
         folder = Path(path)
         groups = {
-            "files": files(folder, rows, runs),
+            "record": records(folder, rows, runs),
+            "batch": batches(folder, rows, runs),
             "memory": memory(folder, *((20_000, 10) if options.quick else (360_000, 50))),
             "customers": customers(folder, 40 if options.quick else 200, runs),
             "start-up": start_up(1 if options.quick else 2 * runs + 1),
