@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from singer_sdk import Stream
 from singer_sdk.contrib.msgspec import encoder
@@ -165,6 +165,7 @@ VALUES = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])))
 
 
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1), st.integers(0, 3))
+@settings(deadline=None)
 def test_any_text_is_escaped_as_the_sdks_encoder_does(
     values: list[tuple[str | None, str | None]], offset: int
 ) -> None:
@@ -201,6 +202,7 @@ def test_any_text_is_escaped_as_the_sdks_encoder_does(
         min_size=1,
     ),
 )
+@settings(deadline=None)
 def test_a_value_is_the_same_in_json_and_in_parquet(kind: str, texts: list[str]) -> None:
     from tap_nudgescribe.message_csv import Piece  # noqa: PLC0415
     from tap_nudgescribe.message_rows import Fitting, record_batch  # noqa: PLC0415

@@ -43,7 +43,7 @@ def parse(data: bytes, oddities: Oddities | None = None, **options: Any) -> tupl
     mark=st.booleans(),
     longest_row=st.sampled_from([400, 1000, 2**20]),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_every_row_is_the_one_that_pythons_csv_module_reads(  # noqa: PLR0913 (what may differ)
     *,
     columns: int,
@@ -66,6 +66,7 @@ def test_every_row_is_the_one_that_pythons_csv_module_reads(  # noqa: PLR0913 (w
 
 
 @given(st.lists(st.sampled_from(["", '""', "a", '"a"']), min_size=2, max_size=5))
+@settings(deadline=None)
 def test_nothing_is_null_and_quoted_nothing_is_not(values: list[str]) -> None:
     names = ",".join(f"h{number}" for number in range(len(values)))
     _, rows = parse(f"{names}\n{','.join(values)}\n".encode())
@@ -80,7 +81,7 @@ def test_a_quoted_line_end_survives_wherever_a_block_ends(length: int) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(16, 64))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_read_with_replacement_or_refused_at_the_first_bad_one(
     data: bytes, longest_row: int
 ) -> None:
@@ -144,6 +145,7 @@ def test_an_empty_file_and_one_with_a_header_only_have_no_rows(
 
 
 @given(st.lists(st.sampled_from(["", " ", "a", "a 2", "column 1", "column 3", "b"])))
+@settings(deadline=None)
 def test_blank_and_repeated_header_names_become_different_ones(header: list[str]) -> None:
     names = distinct_names(header)
     assert len(set(names)) == len(header)
