@@ -119,7 +119,7 @@ class PublishedMessages(NudgescribeStream):
 
     @cached_property
     def _progress(self) -> Progress:
-        return Progress(self.logger)
+        return Progress(self.logger, self.name, parts="files")
 
     def read_files(self, make: Callable[[Rows], Made]) -> Iterator[Made]:
         """Yield what is made of all rows that have to be sent, some rows of a file at a time.
@@ -239,7 +239,7 @@ class PublishedMessages(NudgescribeStream):
         finally:
             self._unconverted.update(fitting.unconverted)
             self._oddities.add(file.oddities)
-        self._progress.file_done()
+        self._progress.part_done()
 
     @override
     def read(self) -> Iterator[Row]:

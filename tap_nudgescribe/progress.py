@@ -1,4 +1,4 @@
-"""Show how far the message files are: a bar on a terminal, log lines elsewhere."""
+"""Show how far a long stream is: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,63 +15,66 @@ LOG_INTERVAL_SECONDS = 60.0
 
 
 class Progress:
-    """Files, rows, bytes and their rate.
+    """Rows and their rate, the parts that they came in, and bytes where somebody counts them.
 
     Args:
         logger: For everything that is no terminal.
+        stream: Whose rows they are.
+        parts: What they come in: ``files`` or ``pages``.
     """
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, stream: str, *, parts: str) -> None:
         """Show nothing yet."""
         self._logger = logger
-        self._files = 0
+        self._stream = stream
+        self._parts = parts
+        self._parts_done = 0
         self._rows = 0
         self._bytes = 0
-        self._bytes_of_file = 0
+        self._bytes_of_part = 0
         self._began = self._logged = time.monotonic()
         self._shown = False
 
-    def add(self, *, rows: int, bytes_read: int) -> None:
-        """Count rows, and how many bytes of this file have been read by now."""
+    def add(self, *, rows: int, bytes_read: int = 0) -> None:
+        """Count rows, and how many bytes of this part have been read by now."""
         self._rows += rows
-        added = bytes_read - self._bytes_of_file
-        self._bytes_of_file = bytes_read
-        self._bytes += added
+        self._bytes += bytes_read - self._bytes_of_part
+        self._bytes_of_part = bytes_read
         if self._bar is not None:
             self._shown = True
             self._describe()
             self._bar.update(rows)
         elif time.monotonic() - self._logged > LOG_INTERVAL_SECONDS:
-            self._log("Reading message files")
+            self._log("so far")
 
-    def file_done(self) -> None:
-        """Count a file."""
-        self._files += 1
-        self._bytes_of_file = 0
+    def part_done(self) -> None:
+        """Count a part."""
+        self._parts_done += 1
+        self._bytes_of_part = 0
 
     def close(self) -> None:
         """Say how much it was in all."""
         if self._shown:
             self._describe()
             self._bar.close()
-        if self._files:
-            self._log("Message files read")
+        if self._parts_done:
+            self._log("done")
 
     def _describe(self) -> None:
-        done = f"{self._files} files, {self._bytes / 1e6:,.0f} MB"
+        done = f"{self._parts_done} {self._parts}"
+        if self._bytes:
+            done += f", {self._bytes / 1e6:,.0f} MB"
         self._bar.set_postfix_str(done, refresh=False)
 
-    def _log(self, words: str) -> None:
+    def _log(self, stage: str) -> None:
         self._logged = time.monotonic()
         seconds = max(self._logged - self._began, 1e-3)
-        self._logger.info(
-            "%s: files=%d rows=%d bytes=%d rows_per_second=%d",
-            words,
-            self._files,
-            self._rows,
-            self._bytes,
-            self._rows / seconds,
-        )
+        figures = {self._parts: self._parts_done, "rows": self._rows}
+        if self._bytes:
+            figures["bytes"] = self._bytes
+        figures["rows_per_second"] = int(self._rows / seconds)
+        text = " ".join(f"{name}={value}" for name, value in figures.items())
+        self._logger.info("Read %s of %s: %s", stage, self._stream, text)
 
     @cached_property
     def _bar(self) -> Any:  # noqa: ANN401 (tqdm has no types)
@@ -79,4 +82,4 @@ class Progress:
             return None
         from tqdm import tqdm  # noqa: PLC0415 (fast start-up)
 
-        return tqdm(desc="published_messages", unit=" rows", unit_scale=True, file=sys.stderr)
+        return tqdm(desc=self._stream, unit=" rows", unit_scale=True, file=sys.stderr)

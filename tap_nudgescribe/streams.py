@@ -19,6 +19,7 @@ from tap_nudgescribe.bookmarks import Bookmark
 from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.errors import ApiError, ContractError
 from tap_nudgescribe.parallel import ordered_map
+from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
@@ -365,6 +366,8 @@ class Customers(NudgescribeStream):
                 parallel=self.parallel(),
             ):
                 yield from rows
+                self._progress.add(rows=len(rows))
+                self._progress.part_done()
             done = pages
         if pages < done:
             problem = "Customers were deleted while their pages were read, so some may be missing"
@@ -374,11 +377,16 @@ class Customers(NudgescribeStream):
         self._unparsed_values[field] = self._unparsed_values.get(field, 0) + 1
 
     @cached_property
+    def _progress(self) -> Progress:
+        return Progress(self.logger, self.name, parts="pages")
+
+    @cached_property
     def _unparsed_values(self) -> dict[str, int]:
         return {}
 
     @override
     def _report_misfits(self) -> None:
+        self._progress.close()
         super()._report_misfits()
         for field, count in sorted(self._unparsed_values.items()):
             self.logger.warning(

@@ -85,8 +85,8 @@ def test_a_run_that_is_ended_does_not_wait_for_a_silent_download(tmp_path: Path)
     with MessageServer([big], cuts=[10**9, 3_000_000], stalls=True) as server:
         process = start(server, tmp_path, request_timeout_seconds=600)
         assert process.stdout
-        while b'"stream":"published_messages","record"' not in process.stdout.readline():
-            pass
+        begun = b'"stream":"published_messages","record"'
+        assert any(begun in line for line in process.stdout)
         process.send_signal(signal.SIGTERM)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors.decode()
