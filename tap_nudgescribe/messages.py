@@ -181,7 +181,12 @@ class PublishedMessages(NudgescribeStream):
             number = at_file if run.number == at_run else 0
             while (files := self._source.count(run)) > number:
                 numbers = range(number + 1, files + 1)
-                opened = ahead(map(partial(self._open, run), numbers), discard=MessageCsv.close)
+                opened = ordered_map(
+                    partial(self._open, run),
+                    numbers,
+                    parallel=self.parallel(),
+                    discard=MessageCsv.close,
+                )
                 with closing(opened):
                     for number, file in zip(numbers, opened, strict=True):
                         with closing(file):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,12 +16,17 @@ Out = TypeVar("Out")
 
 
 def ordered_map(
-    function: Callable[[In], Out], items: Iterable[In], *, parallel: int
-) -> Iterator[Out]:
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    *,
+    parallel: int,
+    discard: Callable[[Out], object] = lambda _: None,
+) -> Generator[Out]:
     """Yield ``function(item)`` for each item, in the items' order.
 
     At most ``parallel`` calls are under way or finished and not yet yielded, so that as many
-    results are held at once. The first exception ends the iteration; calls not begun are dropped.
+    results are held at once. The first exception ends the iteration; calls not begun are dropped,
+    and ``discard`` is given each result that nobody has taken.
     """
     if parallel == 1:
         yield from map(function, items)
@@ -36,20 +42,16 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for future in waiting:
+            future.add_done_callback(partial(_discard, discard))
 
 
-def ahead(
-    items: Iterator[Out],
-    *,
-    depth: int = 1,
-    discard: Callable[[Out], object] = lambda _: None,
-) -> Generator[Out]:
+def ahead(items: Iterator[Out], *, depth: int) -> Generator[Out]:
     """Yield the items while a thread already fetches the next ones.
 
     Args:
         items: Used in that thread only.
         depth: How many items are held at most.
-        discard: Given each item that was fetched in vain, because the iteration has ended.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nudgescribe")
     coming = deque(pool.submit(_first, items) for _ in range(depth))
@@ -59,8 +61,6 @@ def ahead(
             yield item[0]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for future in coming:
-            future.add_done_callback(lambda done: _discard(done, discard))
 
 
 def _first(items: Iterator[Out]) -> list[Out]:
@@ -68,7 +68,6 @@ def _first(items: Iterator[Out]) -> list[Out]:
     return list(islice(items, 1))
 
 
-def _discard(done: Future[list[Out]], discard: Callable[[Out], object]) -> None:
+def _discard(discard: Callable[[Out], object], done: Future[Out]) -> None:
     if not done.cancelled() and done.exception() is None:
-        for item in done.result():
-            discard(item)
+        discard(done.result())
