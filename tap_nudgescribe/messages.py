@@ -24,8 +24,8 @@ from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.publishing import publish_ready_campaigns
 from tap_nudgescribe.record_lines import content, lines
 from tap_nudgescribe.records import EXTRA
-from tap_nudgescribe.streams import NudgescribeStream, Properties, moment
-from tap_nudgescribe.timestamps import format_timestamp
+from tap_nudgescribe.stream import NudgescribeStream, Properties
+from tap_nudgescribe.timestamps import format_timestamp, moment
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.failures import Failures
-    from tap_nudgescribe.streams import NudgescribeStream
+    from tap_nudgescribe.stream import NudgescribeStream
     from tap_nudgescribe.transport import Exchange
 
 PACKAGE = "nudgescribe-meltano"

@@ -29,3 +29,11 @@ def parse_timestamp(text: str) -> datetime:
 def format_timestamp(moment: datetime) -> str:
     """Return ``YYYY-MM-DDTHH:MM:SS.ffffff+00:00``, the form that the SDK writes as well."""
     return moment.astimezone(UTC).isoformat("T", timespec="microseconds")
+
+
+def moment(value: object) -> datetime | None:
+    """Return a timestamp of the API, or None where there is none that can be read."""
+    try:
+        return parse_timestamp(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,225 @@
+"""The base of all streams: how records, failures, state and batch files go together."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from singer_sdk import Stream
+from singer_sdk.contrib.msgspec import encoder
+from singer_sdk.helpers._catalog import pop_deselected_record_properties
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
+from typing_extensions import override
+
+from tap_nudgescribe.bookmarks import Bookmark
+from tap_nudgescribe.errors import ApiError
+from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from singer_sdk.helpers import types
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
+
+    from tap_nudgescribe.account import Account
+    from tap_nudgescribe.batch_files import BatchFiles
+    from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.failures import Failures
+    from tap_nudgescribe.tap import TapNudgescribe
+    from tap_nudgescribe.writer import BlockWriter
+
+Properties = dict[str, dict[str, Any]]
+Item = TypeVar("Item")
+
+BATCH_CHUNK_ROWS = 5_000
+"""So many records are held at once when batch files are written."""
+
+
+class NudgescribeStream(Stream):
+    """A stream whose records come from :meth:`read`.
+
+    An API error of a part is reported and the other parts go on. State is kept by
+    :class:`~tap_nudgescribe.bookmarks.Bookmark`, not by the SDK, which compares text and forgets
+    what failed.
+    """
+
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE  # records already keep to their schema
+
+    operation: ClassVar[str]
+    properties: ClassVar[Properties]
+    keys: ClassVar[Sequence[str]]
+    bookmarked: ClassVar[str | None] = None
+
+    def __init__(self, tap: TapNudgescribe, properties: Properties | None = None) -> None:
+        """Build the schema from the class's properties and those only known at run time."""
+        complete = self.properties | (properties or {}) | {EXTRA: EXTRA_PROPERTY}
+        for key in self.keys:
+            kind = complete[key]["type"]
+            plain = next(k for k in kind if k != "null") if isinstance(kind, list) else kind
+            complete[key] = complete[key] | {"type": plain}
+        schema = {"type": "object", "properties": complete, "required": list(self.keys)}
+        super().__init__(tap, schema=schema)
+        self.primary_keys = self.keys
+        self.replication_key = self.bookmarked
+        self._nudgescribe = tap
+        self._draft: dict[str, Any] | None = None
+
+    @property
+    def account(self) -> Account:
+        """What the streams of a run read in common."""
+        return self._nudgescribe.account
+
+    @property
+    def failures(self) -> Failures:
+        """Where parts that failed are reported."""
+        return self._nudgescribe.failures
+
+    def read(self) -> Iterator[Row]:
+        """Yield the stream's records; raise an ``ApiError`` when the stream as a whole fails."""
+        raise NotImplementedError
+
+    @override
+    def get_records(self, context: types.Context | None) -> Iterator[Row]:
+        """Yield all records, whatever happens to parts of the stream."""
+        yield from self.reported(self.read())
+
+    def reported(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items; report what goes wrong, and at the end what was odd."""
+        with self.failures.part(self.name, "the whole stream"):
+            yield from items
+        self._report_misfits()
+
+    @cached_property
+    def reader(self) -> RecordReader:
+        """Turns rows into records of this stream."""
+        return RecordReader(self.properties, keys=self.keys, operation=self.operation)
+
+    @cached_property
+    def bookmark(self) -> Bookmark:
+        """How far this stream has come."""
+        return Bookmark(
+            self.stream_state if self._draft is None else self._draft,
+            replication_key=self.bookmarked or "",
+            config=self.config,
+            incremental=(
+                self.bookmarked is not None and self.replication_method != REPLICATION_FULL_TABLE
+            ),
+        )
+
+    @contextmanager
+    def part(self, kind: str, name: str, *unfinished: str) -> Iterator[None]:
+        """Read a part of the stream; when it fails, note it as unfinished and report it."""
+        with self.failures.part(self.name, f"{kind} {name}"):
+            try:
+                yield
+            except ApiError:
+                for part in unfinished:
+                    self.bookmark.keep(part)
+                raise
+
+    def parallel(self) -> int:
+        """Return how many requests may be under way."""
+        return self.account.client.options.max_parallel_requests
+
+    def _report_misfits(self) -> None:
+        for name, count in sorted(self.reader.misfits.items()):
+            self.logger.warning(
+                "%d values of %s do not have the property's type; they are in %s",
+                count,
+                name,
+                EXTRA,
+            )
+
+    # BATCH messages. The SDK's own batchers ignore selection, infer types from each chunk, and
+    # write no STATE after the last one.
+
+    @override
+    def get_batches(
+        self, batch_config: BatchConfig, context: types.Context | None = None
+    ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
+        """Yield the manifest of each file once it is whole; the state is then that far, too."""
+        from tap_nudgescribe.batch_files import (  # noqa: PLC0415 (fast start-up)
+            BatchFiles,
+            arrow_schema,
+        )
+
+        schema = self.effective_schema["properties"]
+        files = BatchFiles(
+            batch_config,
+            stem=f"{self.tap_name}--{self.name}",
+            schema=arrow_schema({name: schema[name] for name in self.selected_properties}),
+            file_bytes=self.config["batch_file_mib"] * 2**20,
+        )
+        self._draft = dict(self.stream_state)
+        try:
+            with self.get_record_counter() as counter:
+                for rows in self.write_batches(files):
+                    counter.increment(rows)
+                    if files.full:
+                        self._state_what_is_whole()
+                        yield files.encoding, files.finish()
+                self._state_what_is_whole()
+                if files.rows:
+                    yield files.encoding, files.finish()
+        finally:
+            files.abandon()
+
+    def write_batches(self, files: BatchFiles) -> Iterator[int]:
+        """Write all records; yield after each piece how many it had."""
+        from tap_nudgescribe.batch_files import table_of  # noqa: PLC0415 (fast start-up)
+
+        records = self.get_records(None)
+        schema = files.schema
+        writer = cast("BlockWriter", self._nudgescribe.message_writer)
+        while chunk := list(islice(records, min(files.room, BATCH_CHUNK_ROWS))):
+            for record in chunk:
+                pop_deselected_record_properties(record, self.schema, self.mask)
+            lines = writer.without_nul(encoder.encode_lines(chunk))
+            files.write(table_of(lines, schema) if files.as_table else lines, len(chunk))
+            yield len(chunk)
+
+    @cached_property
+    def selected_properties(self) -> list[str]:
+        """What a record has, in this order."""
+        properties = self.effective_schema["properties"]
+        return [name for name in properties if self.mask["properties", name]]
+
+    def needs_each_record(self) -> bool:
+        """Say whether stream maps or flattening want to see each record."""
+        maps = self.stream_maps
+        return len(maps) != 1 or not (
+            isinstance(maps[0], SameRecordTransform)
+            and maps[0].stream_alias == self.name
+            and not maps[0].flattening_enabled
+        )
+
+    def _state_what_is_whole(self) -> None:
+        """Let the state say what the bookmark has come to: all of it is in whole files.
+
+        Until then it says what it said before, because a STATE message may be written at any
+        time.
+        """
+        if self._draft is not None:
+            self.stream_state.clear()
+            self.stream_state.update(self._draft)
+            self.state_manager.is_flushed = False
+
+    # The SDK's own bookkeeping (singer-sdk 0.54: Stream._sync_records) is replaced by Bookmark.
+
+    @override
+    def get_replication_key_signpost(self, context: types.Context | None = None) -> None:
+        """Return None: the bookmark is clamped to the server's time instead."""
+
+    @override
+    def _write_starting_replication_value(self, context: types.Context | None) -> None:
+        """Leave the state alone."""
+
+    @override
+    def _increment_stream_state(
+        self, latest_record: types.Record, *, context: types.Context | None = None
+    ) -> None:
+        """Leave the state alone."""
