@@ -41,6 +41,7 @@ _PARTS = {
     "dd": r"(?P<day>\d{1,2})",
 }
 _TOKEN = re.compile("yyyy|yy|MMMM|MMM|MM|dd")
+_ISO_DAY = re.compile(r"\s*\d{4}-\d")
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,33 @@ DATE_FORMATS = {
     )
 }
 """The documented date formats."""
+
+_ISO = DATE_FORMATS["yyyy-MM-dd"]
+
+
+def parse_day(text: str, form: DateFormat) -> date:
+    """Return the date of a text in a format or in ISO 8601, the day as it is written.
+
+    Raises:
+        ValueError: for another text; the message does not hold it.
+    """
+    if _ISO_DAY.match(text):
+        return _ISO.parse(text)
+    return form.parse(text)
+
+
+_MINOR_DIGITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_DIGITS_OF = {code: digits for digits, codes in _MINOR_DIGITS.items() for code in codes.split()}
+
+
+def minor_digits(currency: str | None) -> int:
+    """Return how many decimals amounts of a currency have (ISO 4217); 2 for an unknown one."""
+    return _DIGITS_OF.get((currency or "").upper(), 2)
+
 
 _AMOUNT = re.compile(
     r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"

@@ -1,0 +1,53 @@
+"""Fingerprints of keys, rows and field definitions: what the ledger knows instead of values."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from tap_nudgescribe.profile import ProfileField
+
+
+_join: Any = pc.binary_join_element_wise  # its stub allows no scalars among the arrays
+
+_SEPARATOR = "\x1f"
+
+
+def key_prints(columns: Sequence[pa.StringArray]) -> NDArray[np.uint64]:
+    """Return the print of each row's key, which is the row's values of some columns."""
+    joined = (
+        columns[0]
+        if len(columns) == 1
+        else _join(*columns, _SEPARATOR, null_handling="replace", null_replacement="\x00")
+    )
+    return prints(joined, b"key")
+
+
+def row_prints(lines: pa.StringArray, names: Iterable[str]) -> NDArray[np.uint64]:
+    """Return the print of each CSV line under a header."""
+    return prints(lines, blake2b(_SEPARATOR.join(names).encode(), digest_size=16).digest())
+
+
+def prints(texts: pa.StringArray, salt: bytes) -> NDArray[np.uint64]:
+    """Return the print of each text; equal texts have equal prints under one salt."""
+    binary = texts.cast(pa.binary()).to_pylist()
+    digests = b"".join([blake2b(text or b"", digest_size=16, key=salt).digest() for text in binary])
+    return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+
+
+def definitions_print(fields: Iterable[ProfileField]) -> int:
+    """Return a print of field definitions: it changes when a refused row may be taken."""
+    told = sorted(
+        repr((f.name, f.field_type, f.field_format, f.required, f.unique_identifier, f.options))
+        for f in fields
+    )
+    return int.from_bytes(blake2b("\n".join(told).encode(), digest_size=4).digest(), "little")

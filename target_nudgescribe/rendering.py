@@ -1,0 +1,195 @@
+"""Render a column of texts in the format of its profile field, exactly or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tap_nudgescribe.profile import (
+    DATE_FORMATS,
+    minor_digits,
+    parse_currency,
+    parse_day,
+    parse_number,
+)
+from target_nudgescribe.rows import Faults, faults_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_nudgescribe.profile import ProfileField
+
+LONGEST_NUMBER = 60
+"""Characters of a number that is written out; a longer one is refused."""
+
+_PLAIN_NUMBER = r"^(0|-?[1-9]\d{0,30}|-?(0|[1-9]\d{0,30})\.\d{0,28}[1-9])$"
+_ISO_MOMENT = (
+    r"^\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
+    r" ?(Z|UTC|[+-]\d\d(:?\d\d)?)?)?$"
+)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A rendered column.
+
+    Attributes:
+        values: Texts; null where the source is null or faulty.
+        faults: Where a value does not fit the field, and why.
+        rounded: How many amounts had more digits than their currency has.
+    """
+
+    values: pa.StringArray
+    faults: Faults
+    rounded: int = 0
+
+
+def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
+    """Return a column of texts in the field's own format.
+
+    A date is the calendar day as it is written, whatever its zone. An amount is rounded half to
+    even to its currency's digits. Text is left as it is. A blank is null, except in text.
+    """
+    kind = field.field_type.lower()
+    if kind in {"number", "currency", "date", "enum"}:
+        blank = pc.equal(texts, pa.scalar(""))
+        if pc.any(blank).as_py():
+            texts = pc.if_else(blank, pa.scalar(None, pa.string()), texts)
+    if kind == "number":
+        return _numbers(texts)
+    if kind == "currency":
+        return _amounts(texts, minor_digits(field.field_format))
+    if kind == "date":
+        return _dates(texts, field.field_format or "")
+    if kind == "enum" and field.options:
+        return _options(texts, field.options)
+    return _texts(texts)
+
+
+def _texts(texts: pa.StringArray) -> Rendered:
+    nul = pc.match_substring(texts, "\0")
+    if not pc.any(nul).as_py():
+        return Rendered(texts, {})
+    faults = faults_at(nul, "nul_character")
+    return Rendered(pc.if_else(nul, pa.scalar(None, pa.string()), texts), faults)
+
+
+def _options(texts: pa.StringArray, options: tuple[str, ...]) -> Rendered:
+    known = pc.is_in(texts, value_set=pa.array(options, pa.string()))
+    wrong = pc.and_(texts.is_valid(), pc.invert(known))
+    faults = faults_at(wrong, "not_an_option")
+    if not faults:
+        return Rendered(texts, faults)
+    return Rendered(pc.if_else(wrong, pa.scalar(None, pa.string()), texts), faults)
+
+
+def _numbers(texts: pa.StringArray) -> Rendered:
+    plain = pc.match_substring_regex(texts, _PLAIN_NUMBER)
+    values, faults = _rest(texts, plain, _number, "not_a_number")
+    return Rendered(values, faults)
+
+
+def _number(text: str) -> str:
+    number = parse_number(text)
+    if number.is_zero():
+        return "0"
+    digits = format(number, "f") if abs(number.adjusted()) < LONGEST_NUMBER else ""
+    if not 0 < len(digits) <= LONGEST_NUMBER:
+        raise _TooLongError
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+class _TooLongError(ValueError):
+    pass
+
+
+def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
+    rounded = 0
+
+    def amount(text: str) -> str:
+        nonlocal rounded
+        exact = parse_currency(text)
+        if abs(exact.adjusted()) >= LONGEST_NUMBER:
+            raise _TooLongError
+        result = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
+        rounded += result != exact
+        return format(abs(result) if result.is_zero() else result, "f")
+
+    fraction = rf"\.\d{{{digits}}}" if digits else ""
+    whole = pc.match_substring_regex(texts, rf"^-?(0|[1-9]\d{{0,24}}){fraction}$")
+    zero = pc.match_substring_regex(texts, r"^-0(\.0*)?$")
+    values, faults = _rest(texts, pc.and_(whole, pc.invert(zero)), amount, "not_an_amount")
+    return Rendered(values, faults, rounded)
+
+
+def _dates(texts: pa.StringArray, pattern: str) -> Rendered:
+    form = DATE_FORMATS.get(pattern)
+    if form is None:
+        return _texts(texts)
+    if (pc.max(pc.utf8_length(texts)).as_py() or 0) > len("2026-01-02"):
+        moment = pc.match_substring_regex(texts, _ISO_MOMENT)
+        texts = pc.if_else(moment, pc.utf8_slice_codeunits(texts, 0, 10), texts)
+    render = _day_renderer(pattern)
+    encoded = texts.dictionary_encode()
+    # A run has few different days, whatever the number of its rows.
+    distinct, wrong = _each(encoded.dictionary.to_pylist(), render, "not_a_date")
+    values = pa.array(distinct, pa.string()).take(encoded.indices)
+    if not wrong:
+        return Rendered(values, {})
+    faults = {
+        index: wrong[place]
+        for index, place in enumerate(encoded.indices.to_pylist())
+        if place in wrong
+    }
+    return Rendered(values, faults)
+
+
+@lru_cache(maxsize=32)
+def _day_renderer(pattern: str) -> Callable[[str], str]:
+    form = DATE_FORMATS[pattern]
+
+    @lru_cache(maxsize=100_000)
+    def render(text: str) -> str:
+        return form.render(parse_day(text, form))
+
+    return render
+
+
+def _rest(
+    texts: pa.StringArray, done: pa.BooleanArray, render: Callable[[str], str], code: str
+) -> tuple[pa.StringArray, Faults]:
+    """Keep what is done and render the rest one by one."""
+    # Null matches no pattern, and needs no rendering.
+    todo = np.asarray(pc.invert(done).fill_null(False))  # noqa: FBT003 (a value)
+    if not todo.any():
+        return texts, {}
+    mask = pa.array(todo)
+    rendered, wrong = _each(texts.filter(mask).to_pylist(), render, code)
+    values = pc.replace_with_mask(texts, mask, pa.array(rendered, pa.string()))
+    if not wrong:
+        return values, {}
+    places = np.flatnonzero(todo).tolist()
+    return values, {places[index]: code for index, code in wrong.items()}
+
+
+def _each(
+    texts: list[str | None], render: Callable[[str], str], code: str
+) -> tuple[list[str | None], Faults]:
+    results: list[str | None] = []
+    faults: Faults = {}
+    for index, text in enumerate(texts):
+        try:
+            results.append(None if text is None else render(text))
+        except _TooLongError:
+            results.append(None)
+            faults[index] = "number_too_long"
+        except ValueError:
+            results.append(None)
+            faults[index] = code
+    return results, faults

@@ -1,0 +1,156 @@
+"""Read Singer lines in bulk: records of plain streams stay raw until a whole batch is decoded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+from typing_extensions import override
+
+from tap_nudgescribe.errors import NudgescribeError
+from target_nudgescribe.rows import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class InputError(NudgescribeError):
+    """A line of the input is no Singer message."""
+
+    advice = "Look at the tap: nothing that came after this line was read."
+
+
+class RawRecords:
+    """Records of one stream that wait to be decoded together.
+
+    Args:
+        most: How many rows may wait.
+        most_bytes: How many bytes of lines may wait.
+        flush: Called when they are enough.
+    """
+
+    def __init__(self, most: int, most_bytes: int, flush: Callable[[], None]) -> None:
+        """Begin with none."""
+        self.waiting: list[msgspec.Raw | dict[str, Any]] = []
+        self.bytes = 0
+        self.most = most
+        self.most_bytes = most_bytes
+        self.flush = flush
+
+    def take(self) -> list[msgspec.Raw | dict[str, Any]]:
+        """Return what has waited and begin anew."""
+        taken, self.waiting, self.bytes = self.waiting, [], 0
+        return taken
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw(b"")
+
+
+class BulkReader(GenericSingerReader[bytes]):
+    """Hands each message to its callback, but records of streams in :attr:`plain` to their buffer.
+
+    Attributes:
+        plain: Buffers by stream. The target adds a stream that has no stream map.
+    """
+
+    default_input = sys.stdin.buffer
+
+    def __init__(self) -> None:
+        """Know no stream yet."""
+        super().__init__()
+        self.plain: dict[str, RawRecords] = {}
+        self._line = 0
+
+    @override
+    def process_lines(
+        self,
+        file_input: IO[Any] | None,
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+    ) -> Counter[str]:
+        """Read all lines.
+
+        Raises:
+            InputError: for a line that is no message; it names the line's number only.
+        """
+        counts: Counter[str] = Counter()
+        plain, decode = self.plain, msgspec.json.Decoder(_Envelope).decode
+        records = 0
+        for number, line in enumerate(_lines(file_input or self.default_input), 1):
+            self._line = number
+            try:
+                envelope = decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                self._slow(line, callbacks, counts)
+                continue
+            if envelope.type == "RECORD" and (buffer := plain.get(envelope.stream)):
+                record = envelope.record
+                if not record:
+                    raise self._not_a_message
+                buffer.waiting.append(record)
+                buffer.bytes += len(line)
+                records += 1
+                if len(buffer.waiting) >= buffer.most or buffer.bytes >= buffer.most_bytes:
+                    buffer.flush()
+            else:
+                self._slow(line, callbacks, counts)
+        counts["RECORD"] += records
+        return counts
+
+    @override
+    def deserialize_json(self, line: bytes) -> dict[str, Any]:
+        """Decode one line.
+
+        Raises:
+            InputError: for a line that is no object.
+        """
+        try:
+            message = loads(line)
+        except (ValueError, UnicodeDecodeError):
+            raise self._not_a_message from None
+        if not isinstance(message, dict):
+            raise self._not_a_message
+        return message
+
+    def _slow(
+        self,
+        line: bytes,
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        if not line.strip():
+            return
+        message = self.deserialize_json(line)
+        kind = message.get("type")
+        callback = callbacks.get(str(kind))
+        if callback is None:
+            raise self._not_a_message
+        if kind == "RECORD" and not isinstance(message.get("record"), dict):
+            raise self._not_a_message
+        counts[str(kind)] += 1
+        buffer = self.plain.get(str(message.get("stream")))
+        if kind == "RECORD" and buffer:
+            buffer.waiting.append(message["record"])
+            buffer.bytes += len(line)
+            if len(buffer.waiting) >= buffer.most:
+                buffer.flush()
+            return
+        # The state and the schemas pass as they are; only records need exact numbers.
+        callback(message if kind == "RECORD" else json.loads(line))
+
+    @property
+    def _not_a_message(self) -> InputError:
+        return InputError(f"Line {self._line} of the input is no Singer message")
+
+
+def _lines(source: IO[Any]) -> Iterable[bytes]:
+    """Return lines as bytes, whether the input is binary or (as in the SDK's tests) text."""
+    binary = getattr(source, "buffer", source)
+    for line in binary:
+        yield line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
