@@ -1,0 +1,120 @@
+"""Keep two runs off the same ledger: the second one fails fast."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from tap_nudgescribe.errors import NudgescribeError
+from target_nudgescribe.storage import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_nudgescribe.storage import Storage
+
+LIFE_SECONDS = 1800
+"""How long a lock in an object store holds without being renewed."""
+
+NAME = "lock.json"
+
+
+class LockedError(NudgescribeError):
+    """Another run has the ledger."""
+
+    advice = "Wait until it has ended. A lock of a run that died ends by itself."
+
+
+@dataclass
+class Lock:
+    """The right to write a ledger, from :func:`lock` to :meth:`release`.
+
+    In a local folder it is a lock of the operating system, which ends with the process. In an
+    object store it is an object that says until when; two runs that start within the same moment
+    are told apart by a conditional write where the store has that (S3), else by reading back.
+    """
+
+    storage: Storage
+    run_id: str
+    until: float = 0
+    _file: IO[str] | None = field(default=None, repr=False)
+
+    def renew(self) -> None:
+        """Hold an object store's lock for longer, when half of its time is over.
+
+        Raises:
+            LockedError: when another run has taken it meanwhile.
+        """
+        if self._file or time.time() < self.until - LIFE_SECONDS / 2:
+            return
+        if _holder(self.storage) != self.run_id:
+            raise _locked(self.storage)
+        self.until = time.time() + LIFE_SECONDS
+        self.storage.write(NAME, _told(self.run_id, self.until))
+
+    def release(self) -> None:
+        """Let the next run in."""
+        if self._file:
+            self._file.close()
+        elif _holder(self.storage) == self.run_id:
+            self.storage.write(NAME, _told(self.run_id, 0))
+
+
+def lock(storage: Storage, run_id: str) -> Lock:
+    """Take the lock of a ledger's folder.
+
+    Raises:
+        LockedError: when another run has it.
+    """
+    folder = storage.local
+    if folder is not None:
+        return Lock(storage, run_id, _file=_lock_file(folder, storage))
+    if _holder(storage):
+        raise _locked(storage)
+    until = time.time() + LIFE_SECONDS
+    fresh = storage.read(NAME) is None
+    condition = {"S3.Client.put_object": {"IfNoneMatch": "*"}}
+    if fresh and storage.uri.startswith("s3://"):
+        try:
+            storage.write(
+                NAME, _told(run_id, until), multipart_upload=False, client_kwargs=condition
+            )
+        except StorageError:
+            raise _locked(storage) from None
+    else:
+        storage.write(NAME, _told(run_id, until))
+    if _holder(storage) != run_id:
+        raise _locked(storage)
+    return Lock(storage, run_id, until)
+
+
+def _lock_file(folder: Path, storage: Storage) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        problem = f"Cannot write in {folder} ({type(error).__name__})"
+        raise StorageError(problem) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise _locked(storage) from None
+    return file
+
+
+def _told(run_id: str, until: float) -> bytes:
+    return json.dumps({"run_id": run_id, "until": until}).encode()
+
+
+def _holder(storage: Storage) -> str | None:
+    content = storage.read(NAME)
+    told = json.loads(content) if content else {"until": 0}
+    return str(told["run_id"]) if told["until"] > time.time() else None
+
+
+def _locked(storage: Storage) -> LockedError:
+    return LockedError(f"Another run is writing {storage.uri}")

@@ -1,0 +1,108 @@
+"""Keep small files at a URI: a local folder, or an object store through smart-open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import smart_open
+
+from tap_nudgescribe.errors import NudgescribeError
+
+
+class StorageError(NudgescribeError):
+    """A file of the target's own state cannot be read or written."""
+
+    advice = "Check the setting state_uri, and whether this machine may read and write there."
+
+
+class Storage:
+    """Files below one URI. A write is seen whole or not at all.
+
+    Args:
+        uri: ``s3://…``, ``gs://…``, ``az://…``, or a local folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Touch nothing yet."""
+        self.uri = uri.removeprefix("file://").rstrip("/")
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, if it is a local one."""
+        return None if "://" in self.uri else Path(self.uri).expanduser()
+
+    def below(self, *names: str) -> Storage:
+        """Return the files further down; names may hold any character."""
+        return Storage("/".join((self.uri, *map(safe_name, names))))
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content; None if there is none.
+
+        Raises:
+            StorageError: when that cannot be known.
+        """
+        folder = self.local
+        try:
+            if folder is not None:
+                return (folder / name).read_bytes()
+            with smart_open.open(f"{self.uri}/{name}", "rb") as file:
+                content: bytes = file.read()
+                return content
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            if _is_absence(error):
+                return None
+            raise self._failed(error, f"Cannot read {name}") from None
+
+    def write(self, name: str, content: bytes, **parameters: Any) -> None:  # noqa: ANN401 (smart-open)
+        """Write a file, durably.
+
+        Args:
+            name: Its name.
+            content: All of it.
+            parameters: For smart-open, as ``transport_params``.
+
+        Raises:
+            StorageError: when it was not written.
+        """
+        folder = self.local
+        try:
+            if folder is None:
+                with smart_open.open(
+                    f"{self.uri}/{name}", "wb", transport_params=parameters
+                ) as file:
+                    file.write(content)
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".{name}.{os.getpid()}"
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder / name)
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            raise self._failed(error, f"Cannot write {name}") from None
+
+    def _failed(self, error: Exception, problem: str) -> StorageError:
+        return StorageError(f"{problem} at {self.uri} ({type(error).__name__})")
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one part of a path."""
+    return quote(name, safe=" ").replace(".", "%2E") or "%00"
+
+
+def _is_absence(error: Exception) -> bool:
+    """Say whether an object store's error means that there is no such object."""
+    response = getattr(error, "response", None) or getattr(
+        getattr(error, "backend_error", None), "response", None
+    )
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code in {"NoSuchKey", "404"} or type(error).__name__ in {
+        "NotFound",
+        "ResourceNotFoundError",
+    }
