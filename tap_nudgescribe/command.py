@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
     """Run something and return its exit code.
 
-    0 is success, 1 a failure, 130 and 143 an interruption. An unexpected error is logged by its
-    type and place only, and a wrong setting by its name: their texts may hold a value.
+    0 is success, 130 and 143 an interruption, anything else a failure, 1 unless the error has a
+    code of its own. An unexpected error is logged by its type and place only, and a wrong setting
+    by its name: their texts may hold a value.
     """
     try:
         return run() or 0
@@ -42,6 +43,7 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
         logger.error("Settings: %s", error)  # noqa: TRY400
     except NudgescribeError as error:
         logger.error("%s", error)  # noqa: TRY400 (no traceback)
+        return error.exit_code
     except Exception as error:  # noqa: BLE001
         places = "".join(traceback.format_tb(error.__traceback__))
         logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400

@@ -18,9 +18,11 @@ class NudgescribeError(Exception):
     Attributes:
         operation: The API operation (its ``operationId`` in the contract), if there is one.
         advice: What the operator can do.
+        exit_code: How a command ends that fails with it.
     """
 
     advice: str = ""
+    exit_code: int = 1
 
     def __init__(self, problem: str, *, operation: str | None = None, advice: str = "") -> None:
         """Describe the problem in one sentence without any value of a customer."""
@@ -140,6 +142,7 @@ class OutcomeUnknownError(NetworkError):
     """A request that changes the account got no sound answer: it may have been done or not."""
 
     advice = "Look at the account before this is done again."
+    exit_code = 5
 
 
 class ContractError(ApiError):

@@ -256,4 +256,236 @@ TARGET_SETTINGS = (
         title="Workspace id",
         description="Workspace that rows are sent to.",
     ),
+    th.Property(
+        "customer_group",
+        th.StringType(min_length=1),
+        title="Customer group",
+        description=(
+            "Name or id of the group that all rows go to. When it is not set, each row names its "
+            "group in the column customer_group_id or customer_group, or in the one that "
+            "column_map names for customer_group."
+        ),
+    ),
+    th.Property(
+        "create_missing_groups",
+        th.BooleanType,
+        default=False,
+        title="Create missing groups",
+        description="Create a customer group that is named and does not exist.",
+    ),
+    th.Property(
+        "create_missing_fields",
+        th.BooleanType,
+        default=False,
+        title="Create missing fields",
+        description=(
+            "Create a profile field for each column that has none, of the type that the SCHEMA "
+            "says."
+        ),
+    ),
+    th.Property(
+        "unknown_columns",
+        th.StringType(allowed_values=["ignore", "refuse"]),
+        default="ignore",
+        title="Unknown columns",
+        description="What to do with columns that no profile field takes: ignore, or refuse all.",
+    ),
+    th.Property(
+        "identifier",
+        th.StringType(min_length=1),
+        title="Identifier",
+        description=(
+            "Profile field by which customers are found. When it is not set, the fields marked as "
+            "unique identifiers are."
+        ),
+    ),
+    th.Property(
+        "column_map",
+        th.ObjectType(
+            additional_properties=th.OneOf(
+                th.StringType,
+                th.ObjectType(
+                    th.Property("constant", th.StringType, required=True),
+                    additional_properties=False,
+                ),
+            ),
+        ),
+        title="Column map",
+        description=(
+            "Column for a profile field where their names differ, and constants: "
+            '{"E-Mail": "mail_address", "Country": {"constant": "DE"}}. The key customer_group '
+            "names the column with the group. For anything more use stream_maps."
+        ),
+    ),
+    th.Property(
+        "stream_kind",
+        th.ObjectType(
+            additional_properties=th.StringType(
+                allowed_values=[
+                    "customers",
+                    "customer_groups",
+                    "profile_fields",
+                    "campaign_publications",
+                    "campaign_reruns",
+                ],
+            ),
+        ),
+        title="Stream kind",
+        description=(
+            "What a stream holds, by stream name. A stream that is not named is what it is called, "
+            "and customers if it is called otherwise."
+        ),
+    ),
+    th.Property(
+        "mode",
+        th.StringType(allowed_values=["upsert", "delete", "mirror"]),
+        default="upsert",
+        title="Mode",
+        description=(
+            "upsert: create and update. delete: each row names what to delete. mirror: upsert, and "
+            "at the end delete the customers that this target sent earlier and that the whole "
+            "table no longer has. A row with _sdc_deleted_at is deleted in every mode."
+        ),
+    ),
+    th.Property(
+        "null_policy",
+        th.ObjectType(
+            additional_properties=th.StringType(allowed_values=["overwrite", "keep", "fail"]),
+        ),
+        title="Null policy",
+        description=(
+            "What null means, by profile field, * for all others: overwrite clears the value "
+            "(default), keep leaves it, fail refuses the row. A column that a record lacks never "
+            "clears a value."
+        ),
+    ),
+    th.Property(
+        "upload_encoding",
+        th.StringType(allowed_values=["multipart", "json"]),
+        default="multipart",
+        title="Upload encoding",
+        description="Send customers as a CSV file (multipart) or as JSON.",
+    ),
+    th.Property(
+        "server_validation",
+        th.StringType(allowed_values=["none", "before_upload"]),
+        default="none",
+        title="Server validation",
+        description=(
+            "before_upload lets the API check each batch before it is uploaded. The upload checks "
+            "as well, so this only doubles the requests unless uploads are queued."
+        ),
+    ),
+    th.Property(
+        "batch_size_rows",
+        th.IntegerType(minimum=1),
+        default=10_000,
+        title="Batch size in rows",
+        description="Most rows of one upload.",
+    ),
+    th.Property(
+        "batch_size_bytes",
+        th.IntegerType(minimum=1024),
+        default=8 * 1024 * 1024,
+        title="Batch size in bytes",
+        description="Most bytes of one upload; a single row may be larger.",
+    ),
+    th.Property(
+        "max_rejected_rows",
+        th.IntegerType(minimum=0),
+        title="Rejected rows allowed",
+        description=(
+            "How many rows may be invalid or rejected before the run ends with exit code 3. 0 when "
+            "neither this nor max_rejected_percent is set."
+        ),
+    ),
+    th.Property(
+        "max_rejected_percent",
+        th.NumberType(minimum=0, maximum=100),
+        title="Rejected share allowed",
+        description="How many percent of the rows may be; both bounds hold when both are set.",
+    ),
+    th.Property(
+        "max_delete_rows",
+        th.IntegerType(minimum=0),
+        default=1000,
+        title="Deletes allowed",
+        description="Most customers of a group that are deleted at once; with more, nobody is.",
+    ),
+    th.Property(
+        "max_delete_percent",
+        th.NumberType(minimum=0, maximum=100),
+        title="Delete share allowed",
+        description="Most percent of a group's customers that are deleted at once.",
+    ),
+    th.Property(
+        "mirror_trusts_end_of_input",
+        th.BooleanType,
+        default=False,
+        title="Mirror trusts the end of the input",
+        description=(
+            "Take a bare end of the input for the end of the table. A tap that crashed looks the "
+            "same, and customers would be deleted whom it had not sent."
+        ),
+    ),
+    th.Property(
+        "state_uri",
+        th.StringType(min_length=1),
+        default=".target-nudgescribe",
+        title="State URI",
+        description=(
+            "Where ledger, rejects and run summaries are kept: a folder, s3://, gs:// or az://."
+        ),
+    ),
+    th.Property(
+        "rejects_format",
+        th.StringType(allowed_values=["csv", "jsonl", "parquet"]),
+        default="jsonl",
+        title="Format of rejects",
+        description="Format of the files of rows that were not taken.",
+    ),
+    th.Property(
+        "rejects_rows",
+        th.StringType(allowed_values=["full", "masked", "none"]),
+        default="masked",
+        title="Rows in rejects",
+        description=(
+            "How those files show the rows: in full, which --replay needs; masked, the shape of "
+            "each value; or none."
+        ),
+    ),
+    th.Property(
+        "state_on_failure",
+        th.StringType(allowed_values=["hold", "advance"]),
+        default="hold",
+        title="State on failure",
+        description=(
+            "Whether the state moves on when more rows are rejected than allowed. It never does "
+            "when the outcome of an upload is unknown."
+        ),
+    ),
+    th.Property(
+        "verify",
+        th.StringType(allowed_values=["none", "sample", "full"]),
+        default="none",
+        title="Verify",
+        description=(
+            "Read customers back after the upload and compare: none, a sample of 100 rows a batch, "
+            "or all. Encrypted fields cannot be compared."
+        ),
+    ),
+    th.Property(
+        "confirm_timeout_seconds",
+        th.IntegerType(minimum=1),
+        default=900,
+        title="Confirmation timeout",
+        description="Seconds until queued rows must have arrived, or a rerun be made.",
+    ),
+    th.Property(
+        "allow_field_delete",
+        th.BooleanType,
+        default=False,
+        title="Allow field deletes",
+        description="Let profile_fields delete fields, with the data that customers have in them.",
+    ),
 )

@@ -1,22 +1,64 @@
-"""The target: its settings and ``--check``. It does not load rows yet, and says so."""
+"""The target: its command line, what a run shares, and how it ends."""
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Target
 from singer_sdk import typing as th
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.command import ended
-from tap_nudgescribe.errors import SettingsError
+from tap_nudgescribe.command import Interrupted, ended
 from tap_nudgescribe.settings import TARGET_SETTINGS
+from target_nudgescribe.check import check
+from target_nudgescribe.customers import CustomerStream, GroupWork
+from target_nudgescribe.ledger import Ledger
+from target_nudgescribe.lock import lock
+from target_nudgescribe.outcomes import RunOutcomes
+from target_nudgescribe.records import KINDS, RecordStream, Scene
+from target_nudgescribe.rejects import RejectsFile, read_rows
+from target_nudgescribe.singer import BulkReader
+from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
+from target_nudgescribe.storage import Storage
+from target_nudgescribe.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
     from singer_sdk import Sink
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+    from target_nudgescribe.mapping import StreamMap
+
+REJECTED, UNKNOWN = 3, 5
+"""Exit codes for more rejected rows than allowed, and for rows of unknown outcome."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What a run is for, besides sending what comes.
+
+    Attributes:
+        dry_run: Send nothing, write nothing, tell what would be done.
+        replay: File of rejects to send again instead of reading messages.
+        seed: Fill the ledger from what the account holds; rows are not read.
+    """
+
+    dry_run: bool = False
+    replay: str | None = None
+    seed: bool = False
 
 
 class TargetNudgescribe(Target):
@@ -24,56 +66,386 @@ class TargetNudgescribe(Target):
 
     name = "target-nudgescribe"
     package_name = "nudgescribe-meltano"
+    message_reader_class = BulkReader
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TARGET_SETTINGS).to_dict()
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        capability
+        for capability in (*Target.capabilities, PluginCapabilities.BATCH)
+        if capability is not TargetCapabilities.VALIDATE_RECORDS
+    ]
+
+    def __init__(self, *, errand: Errand | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        """Read the settings.
+
+        Args:
+            errand: What the run is for.
+            kwargs: Those of the SDK.
+        """
+        super().__init__(**kwargs)
+        self.errand = errand or Errand()
+        self.run_id = uuid.uuid4().hex[:16]
+        self.outcomes = RunOutcomes(self.run_id)
+        self._streams: dict[str, CustomerStream] = {}
+        self._works: dict[tuple[str, str], GroupWork] = {}
+        self._bookmarked: dict[str, bool] = {}
+        self._complete: dict[str, int] = {}
+        self._ending = False
+        self._writing = False
+        self._signal: int | None = None
+
+    @override
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Leave out the SDK's settings that would do nothing here."""
+        super().append_builtin_config(config_jsonschema)
+        for name in ("add_record_metadata", "load_method"):
+            config_jsonschema["properties"].pop(name, None)
+
+    # What a run shares
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace that rows go to."""
+        client = NudgescribeClient.from_config(self.config)
+        return Workspace(client, self.config["workspace_id"], dry_run=self.errand.dry_run)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the target keeps what it must remember."""
+        return Storage(self.config["state_uri"])
+
+    @property  # type: ignore[misc]
+    @override
+    def max_parallelism(self) -> int:
+        """One: rows of one customer must arrive in their order."""
+        return 1
 
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
-        """Refuse to load.
+        """Choose by what the stream holds."""
+        return CustomersSink if self._kind(stream_name) == "customers" else RecordsSink
+
+    def is_incremental(self, stream: str) -> bool:
+        """Say whether the tap sends only what has changed, as far as its SCHEMA tells."""
+        return self._bookmarked.get(stream, False)
+
+    def customer_stream(self, name: str, mapped: StreamMap) -> CustomerStream:
+        """Return the way of a stream's rows; a new one after its SCHEMA has changed."""
+        stream = CustomerStream(
+            name,
+            mapped,
+            self.workspace,
+            self.config,
+            outcomes=self.outcomes.stream(name),
+            rejects=self._rejects(name),
+            open_group=lambda group_id: self._work(name, group_id),
+            run_id=self.run_id,
+            replaying=bool(self.errand.replay),
+        )
+        if name in self._streams:
+            stream.keyless = self._streams[name].keyless
+        self._streams[name] = stream
+        if self.errand.seed:
+            stream.seed()
+        return stream
+
+    def record_kind(self, name: str) -> RecordStream:
+        """Return what applies the records of a stream that are no customers."""
+        kind = self._kind(name)
+        ledger = self._work(name, kind).ledger if kind == "campaign_reruns" else None
+        scene = Scene(self.workspace, self.config, ledger)
+        outcomes = self.outcomes.stream(name)
+        rejects = self._rejects(name)
+        return RecordStream(
+            name, KINDS[kind], scene, outcomes=outcomes, rejects=rejects, run_id=self.run_id
+        )
+
+    def warn(self, text: str) -> None:
+        """Tell the operator something, now and in the summary; names only."""
+        self.logger.warning(text)
+        self.outcomes.warnings.append(text)
+
+    def _kind(self, stream: str) -> str:
+        chosen: dict[str, str] = self.config.get("stream_kind") or {}
+        return chosen.get(stream) or (stream if stream in KINDS else "customers")
+
+    def _rejects(self, stream: str) -> RejectsFile:
+        if stream not in self._rejects_files:
+            storage = None if self.errand.dry_run else self.storage.below("rejects", self.run_id)
+            self._rejects_files[stream] = RejectsFile(
+                storage, stream, self.config["rejects_format"]
+            )
+        return self._rejects_files[stream]
+
+    @cached_property
+    def _rejects_files(self) -> dict[str, RejectsFile]:
+        return {}
+
+    def _work(self, stream: str, group_id: str) -> GroupWork:
+        """Return what waits for a group, with its ledger, which is locked until the run ends."""
+        key = (stream, group_id)
+        if key not in self._works:
+            place = self.storage.below("ledgers", self.config["workspace_id"], group_id, stream)
+            held = None if self.errand.dry_run else lock(place, self.run_id)
+            work = GroupWork(group_id, Ledger(place, writable=not self.errand.dry_run), held)
+            self._works[key] = work
+            if work.ledger.lost:
+                self.warn(
+                    f"{stream}: files of the ledger for group {group_id} are gone; everything is "
+                    "sent again and nobody is deleted"
+                )
+        return self._works[key]
+
+    # Messages
+
+    def drain_if_old(self) -> None:
+        """Send what waits, and the state, when the SDK's time between two states is over."""
+        self._handle_max_record_age()
+
+    @override
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        """Send what came under an older schema before a newer one holds."""
+        stream = str(message_dict.get("stream"))
+        if stream in self.mapper.stream_maps:
+            known = self.mapper.stream_maps[stream][0]
+            told = message_dict.get("schema"), message_dict.get("key_properties")
+            if told != (known.raw_schema, known.raw_key_properties):
+                self.drain_all()
+        self._bookmarked[stream] = bool(message_dict.get("bookmark_properties"))
+        super()._process_schema_message(message_dict)
+        reader = self.message_reader
+        assert isinstance(reader, BulkReader)  # noqa: S101 (message_reader_class)
+        reader.plain.pop(stream, None)
+        sink = self._plain_sink(stream)
+        if sink:
+            reader.plain[stream] = sink.raw
+
+    def _plain_sink(self, stream: str) -> CustomersSink | None:
+        """Return the sink of a stream whose records pass unchanged, which allows bulk reading."""
+        maps = self.mapper.stream_maps[stream]
+        plain = len(maps) == 1 and type(maps[0]) is SameRecordTransform
+        if not plain or self.config.get("flattening_enabled"):
+            return None
+        sink = self.get_sink(maps[0].stream_alias)
+        return sink if isinstance(sink, CustomersSink) else None
+
+    @override
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        """Note after how many rows it came: behind the last one it says that the table is whole."""
+        self._assert_line_requires(message_dict, requires={"stream", "version"})
+        self.drain_all()
+        stream = message_dict["stream"]
+        self._complete[stream] = self.outcomes.stream(stream).read
+
+    @override
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        """Read BATCH files in bulk, or record by record where a stream map wants to see them."""
+        stream = message_dict["stream"]
+        if self._plain_sink(stream):
+            super()._process_batch_message(message_dict)
+            return
+        for record in records_of_files(message_dict["encoding"], message_dict["manifest"]):
+            self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
+
+    # How a run ends
+
+    @override
+    def process_endofpipe(self) -> None:
+        """Send what waits, then mirror, then write the state."""
+        self._ending = True
+        super().process_endofpipe()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Do what is done once, after the last row and before the last state."""
+        if not self._ending:
+            return
+        self._ending = False
+        if self.config["mode"] == "mirror" and not self.errand.replay and not self.errand.seed:
+            for name, stream in self._streams.items():
+                whole = self._complete.get(name) == self.outcomes.stream(name).read
+                stream.mirror(trusted=whole or self.config["mirror_trusts_end_of_input"])
+        for work in self._works.values():
+            work.ledger.compact()
+
+    @override
+    def _write_state_message(self, state: dict[str, Any]) -> None:
+        """Pass the tap's state on, verbatim, if everything before it is safe."""
+        self._finish()
+        if not self._may_advance:
+            self.logger.warning("The state is held back: the next run reads the same rows again")
+            return
+        self._writing = True
+        try:
+            _write_line(json.dumps(state))
+        finally:
+            self._writing = False
+        if self._signal:
+            raise Interrupted(self._signal)
+
+    @property
+    def _may_advance(self) -> bool:
+        allowed = self.outcomes.within(self.config) or self.config["state_on_failure"] == "advance"
+        errand = self.errand.dry_run or self.errand.seed
+        return allowed and not errand and not self.outcomes.total("unknown")
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop at once, but never in the middle of a state."""
+        if self._writing:
+            self._signal = signum
+            return
+        raise Interrupted(signum)
+
+    def run(self, file_input: IO[Any] | None) -> int:
+        """Read messages until they end and return the exit code."""
+        ending = "failed"
+        try:
+            if self.errand.replay:
+                file_input = io.BytesIO(b"".join(_replayed(self.errand.replay)))
+            self.listen(file_input)
+            self._check_outcomes()
+            code = self._code()
+            ending = {0: "done", REJECTED: "rejected", UNKNOWN: "unknown"}[code]
+        except Interrupted:
+            ending = "interrupted"
+            raise
+        finally:
+            self._close(ending)
+        return code
+
+    def _check_outcomes(self) -> None:
+        """Make sure that no row was forgotten anywhere.
 
         Raises:
-            SettingsError: always, in this version.
+            AssertionError: which is a defect of this package.
         """
-        problem = "This version of target-nudgescribe cannot load rows; nothing was sent"
-        raise SettingsError(problem, advice="Only --check works.")
+        reader = self.message_reader
+        if isinstance(reader, BulkReader) and any(raw.waiting for raw in reader.plain.values()):
+            problem = "records were read and not looked at"
+            raise AssertionError(problem)
+        self.outcomes.check()
 
-    def check(self) -> int:
-        """Log in, list the workspace's customer groups, and return the exit code."""
-        client = NudgescribeClient.from_config(self.config)
-        groups = client.list_groups(self.config["workspace_id"])
-        click.echo(f"The log-in works; the workspace has {len(groups)} customer groups.", err=True)
-        return 0
+    def _code(self) -> int:
+        if self.outcomes.total("unknown"):
+            return UNKNOWN
+        return 0 if self.outcomes.within(self.config) else REJECTED
+
+    def _close(self, ending: str) -> None:
+        """Tell how the run ended, and let the next one in."""
+        if self.workspace_known:
+            self.outcomes.created = self.workspace.created
+        told = self.outcomes.as_json(ending)
+        if sys.stderr.isatty():
+            click.echo(self.outcomes.as_table(), err=True)
+        self.logger.info("Summary: %s", told)
+        try:
+            if not self.errand.dry_run and self._works:
+                self.storage.below("runs").write(f"{self.run_id}.json", told.encode())
+        finally:
+            for work in self._works.values():
+                if work.lock:
+                    work.lock.release()
+
+    @property
+    def workspace_known(self) -> bool:
+        """Whether the run has looked at its workspace."""
+        return "workspace" in self.__dict__
+
+    # The command line
 
     @classmethod
     @override
-    def invoke(  # type: ignore[override]
+    def invoke(
         cls,
         *,
         about: bool = False,
         about_format: str | None = None,
         config: Any = None,
         file_input: Any = None,
-        check: bool = False,
+        catalog: Any = None,
+        only_check: bool = False,
+        **errand: Any,
     ) -> None:
-        """Run ``--about`` or ``--check``, or read Singer messages, and exit with the right code."""
+        """Run the target, or ``--about`` or ``--check``, and exit with the right code."""
         if about:
             cls.print_about(about_format)
             return
 
         def run() -> int:
-            target = cls(config=config.config, parse_env_config=config.parse_env)
-            if check:
-                return target.check()
-            target.listen(file_input)
-            return 0
+            target = cls(
+                config=config.config, parse_env_config=config.parse_env, errand=Errand(**errand)
+            )
+            if only_check:
+                return check(
+                    target.workspace, target.config, json.load(catalog or io.StringIO("{}"))
+                )
+            return target.run(file_input)
 
         sys.exit(ended(run, cls.logger))
 
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        """Add ``--check`` to the SDK's command."""
+        """Add this target's own options to the SDK's command."""
         command = super().get_singer_command()
-        command.params.append(
-            click.Option(["--check"], is_flag=True, help="Log in and list the customer groups.")
-        )
+        command.params = [param for param in command.params if param.name != "file_input"]
+        command.params += [
+            click.Option(
+                ["--input", "file_input"],
+                type=click.File("rb"),
+                help="A file to read messages from instead of standard input.",
+            ),
+            click.Option(
+                ["--check", "only_check"],
+                is_flag=True,
+                help="Log in, look at the workspace, compare it with --catalog, and end.",
+            ),
+            click.Option(
+                ["--catalog"],
+                type=click.File("r"),
+                help="A tap's catalog whose streams --check compares with the workspace.",
+            ),
+            click.Option(
+                ["--dry-run"], is_flag=True, help="Send and write nothing; tell what would be done."
+            ),
+            click.Option(
+                ["--replay"],
+                metavar="FILE",
+                help="Send the rows of a file of rejects again; read no messages.",
+            ),
+            click.Option(
+                ["--seed-ledger", "seed"],
+                is_flag=True,
+                help="Fill the ledger from what the account holds; of the input read SCHEMA only.",
+            ),
+        ]
         return command
+
+
+def _write_line(text: str) -> None:
+    """Write a line to stdout, whole: a signal may make a buffered writer drop the rest of it."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        return
+    rest = memoryview(text.encode() + b"\n")
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _replayed(uri: str) -> Iterator[bytes]:
+    """Yield the messages that a file of rejects amounts to: a SCHEMA a stream, and its rows."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for stream, row in read_rows(uri):
+        rows.setdefault(stream, []).append(row)
+    for stream, records in rows.items():
+        columns = dict.fromkeys(name for record in records for name in record)
+        properties = {name: {"type": ["string", "null"]} for name in columns}
+        schema = {"type": "SCHEMA", "stream": stream, "schema": {"properties": properties}}
+        yield json.dumps(schema | {"key_properties": []}).encode() + b"\n"
+        for record in records:
+            message = {"type": "RECORD", "stream": stream, "record": record}
+            yield json.dumps(message).encode() + b"\n"

@@ -1,0 +1,135 @@
+"""Compare a stream with the workspace before its first row, and report every problem at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.profile import ProfileField
+from target_nudgescribe.mapping import Problem, StreamMap, map_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_nudgescribe.workspace import Workspace
+
+
+class PreflightError(NudgescribeError):
+    """A stream cannot be sent as it is; nothing of it was."""
+
+    exit_code = 4
+
+    def __init__(self, stream: str, problems: Sequence[Problem]) -> None:
+        """List all problems."""
+        self.problems = tuple(problems)
+        listed = "".join(f"\n  {number}. {p}" for number, p in enumerate(problems, 1))
+        super().__init__(
+            f"The stream {stream} cannot be sent, for {len(problems)} reasons:{listed}\nNothing of "
+            "it was sent"
+        )
+
+
+def preflight(  # noqa: PLR0913 (what is compared)
+    stream: str,
+    properties: Mapping[str, Any],
+    key_properties: Sequence[str],
+    workspace: Workspace,
+    config: Mapping[str, Any],
+    *,
+    incremental: bool = False,
+) -> StreamMap:
+    """Return where a stream's columns go, after creating fields and the group if that is allowed.
+
+    Args:
+        stream: Its name.
+        properties: JSON schema properties by column.
+        key_properties: Columns that are the stream's key.
+        workspace: Where it goes.
+        config: The target's settings.
+        incremental: Whether the tap says that it sends only what has changed.
+
+    Raises:
+        PreflightError: with every problem there is. Nothing was created then.
+    """
+    columns = list(properties)
+    first, _ = map_stream(columns, workspace.fields.values(), config)
+    planned: list[ProfileField] = []
+    if config.get("create_missing_fields"):
+        planned = [
+            new_field(workspace.workspace_id, name, properties[name], unique=name in key_properties)
+            for name in first.unknown
+        ]
+        if any(field.unique_identifier for field in workspace.fields.values()) or config.get(
+            "identifier"
+        ):
+            planned = [_plain(field) for field in planned]
+    fields = [*workspace.fields.values(), *planned]
+    mapped, problems = map_stream(columns, fields, config)
+    if mapped.unknown and config.get("unknown_columns") == "refuse":
+        names = ", ".join(map(repr, mapped.unknown))
+        problems.append(
+            Problem(
+                "unknown_columns",
+                f"No profile field takes the columns {names}",
+                "Deselect them, map them with column_map, or set create_missing_fields, or set "
+                "unknown_columns to ignore",
+            )
+        )
+    group = config.get("customer_group")
+    if group:
+        problems += _group_problems(workspace, group, config)
+    if config.get("mode") == "mirror" and incremental:
+        problems.append(
+            Problem(
+                "mirror_incremental",
+                "mode is mirror, but the tap sends this stream incrementally, so that a customer "
+                "who is not in it may still exist",
+                "Let the tap send the whole table, or set mode to upsert",
+            )
+        )
+    if problems:
+        raise PreflightError(stream, problems)
+    for field in planned:
+        workspace.create_field(field)
+    if group and not workspace.group_ids(group):
+        workspace.create_group(group)
+    return map_stream(columns, workspace.fields.values(), config)[0]
+
+
+def new_field(
+    workspace_id: str, name: str, schema: Mapping[str, Any], *, unique: bool
+) -> ProfileField:
+    """Return the definition of a field for a column, of the type that its JSON schema says."""
+    kinds = schema.get("type", "string")
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    field_type, field_format = "string", None
+    if "string" in kinds and schema.get("format") in {"date", "date-time"}:
+        field_type, field_format = "Date", "yyyy-MM-dd"
+    elif kinds & {"integer", "number"} and "string" not in kinds:
+        field_type = "number"
+    return ProfileField(workspace_id, "", name, field_type, field_format, unique_identifier=unique)
+
+
+def _plain(field: ProfileField) -> ProfileField:
+    return ProfileField(field.workspace_id, "", field.name, field.field_type, field.field_format)
+
+
+def _group_problems(workspace: Workspace, group: str, config: Mapping[str, Any]) -> list[Problem]:
+    found = workspace.group_ids(group)
+    if len(found) > 1:
+        return [
+            Problem(
+                "ambiguous_group",
+                f"customer_group names {group!r}, and {len(found)} groups have this name",
+                "Give the id of one instead",
+            )
+        ]
+    if found or config.get("create_missing_groups"):
+        return []
+    return [
+        Problem(
+            "unknown_group",
+            f"customer_group names {group!r}, and the workspace has no such group",
+            "Correct it, create the group, or set create_missing_groups",
+        )
+    ]

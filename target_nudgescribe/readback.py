@@ -1,0 +1,96 @@
+"""Read what a customer group holds, in the form in which rows are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.parallel import ordered_map
+from target_nudgescribe.csv_lines import csv_lines
+from target_nudgescribe.fingerprints import key_prints, row_prints
+from target_nudgescribe.mapping import MappedField, StreamMap
+from target_nudgescribe.rows import from_dicts, texts_of
+from target_nudgescribe.validation import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tap_nudgescribe.profile import ProfileField
+    from target_nudgescribe.workspace import Workspace
+
+
+class ReadBackError(NudgescribeError):
+    """What a group holds cannot be compared with what was sent."""
+
+
+@dataclass(frozen=True)
+class HeldPage:
+    """One page of a group's customers.
+
+    Attributes:
+        keys: Print of each customer's key.
+        prints: Print of each customer's comparable fields.
+        customer_ids: The API's id of each customer.
+    """
+
+    keys: NDArray[np.uint64]
+    prints: NDArray[np.uint64]
+    customer_ids: list[str]
+
+
+def comparable(fields: Sequence[ProfileField]) -> tuple[str, ...]:
+    """Return the names of the fields whose values can be read: encrypted ones cannot."""
+    return tuple(field.name for field in fields if not field.encrypted)
+
+
+def held(
+    workspace: Workspace, group_id: str, key: Sequence[str], names: Sequence[str]
+) -> Iterator[HeldPage]:
+    """Yield all pages of a group.
+
+    Args:
+        workspace: The workspace.
+        group_id: The group.
+        key: Fields that are the customers' key.
+        names: Fields whose values are printed, in this order.
+
+    Raises:
+        ReadBackError: when a field of the key is encrypted, so that nobody can tell who is who.
+        ApiError: when reading fails.
+    """
+    secret = [name for name in key if workspace.fields[name].encrypted]
+    if secret:
+        problem = f"The API returns {', '.join(secret)} encrypted, which is the customers' key"
+        advice = "Use another identifier, or give the rows a column customer_id for deletes."
+        raise ReadBackError(problem, advice=advice)
+    wanted = list(dict.fromkeys([*key, *names]))
+    mapped = StreamMap(
+        tuple(
+            MappedField(replace(workspace.fields[name], required=False), name) for name in wanted
+        ),
+        tuple(key),
+        None,
+        (),
+    )
+    client, workspace_id = workspace.client, workspace.workspace_id
+    count = client.count_customer_pages(workspace_id, group_id)
+    pages = ordered_map(
+        lambda number: client.list_customers(workspace_id, group_id, number),
+        range(1, count + 1),
+        parallel=client.options.max_parallel_requests,
+    )
+    for customers in pages:
+        if not customers:
+            continue
+        profiles = [customer.get("profile") or {} for customer in customers]
+        cells = check(from_dicts(wanted, profiles, 1), mapped).cells
+        columns = [texts_of(cells, name) for name in names]
+        yield HeldPage(
+            key_prints([texts_of(cells, name) for name in key]),
+            row_prints(csv_lines(columns), names),
+            [str(customer["customer_id"]) for customer in customers],
+        )

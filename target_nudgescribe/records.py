@@ -1,0 +1,356 @@
+"""Apply records that are no customers: groups, profile fields, publications and reruns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tap_nudgescribe.client import profile_field
+from tap_nudgescribe.errors import (
+    BadRequestError,
+    MissingFieldsError,
+    NotFoundError,
+    OutcomeUnknownError,
+    QuotaError,
+)
+from target_nudgescribe import ledger as books
+from target_nudgescribe.fingerprints import prints
+from target_nudgescribe.mapping import DELETED_COLUMN
+from target_nudgescribe.rejects import PRINT, Reject, written_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tap_nudgescribe.client import NudgescribeClient
+    from tap_nudgescribe.profile import ProfileField
+    from target_nudgescribe.ledger import Ledger
+    from target_nudgescribe.outcomes import StreamOutcomes
+    from target_nudgescribe.rejects import RejectsFile
+    from target_nudgescribe.workspace import Workspace
+
+logger = logging.getLogger("target-nudgescribe")
+
+Record = dict[str, Any]
+
+RUN_READY = frozenset({"ready for review", "ready to publish", "published"})
+"""Statuses of a run that is no longer being made (documented, in any spelling of capitals)."""
+
+MESSAGES = {
+    "no_id": "The record does not say what it is about",
+    "unknown_group": "The workspace has no such customer group, or several of this name",
+    "unknown_field": "The workspace has no such profile field",
+    "field_type_differs": "The field exists with another type or format, which cannot be changed",
+    "field_delete_not_allowed": "Fields are deleted, with their data, only by allow_field_delete",
+    "unknown_campaign": "The account has no such campaign",
+    "refused": "The API refuses this change",
+    "quota": "The account's publishing quota is used up",
+    "begun_before": "An earlier run began this and its outcome is not known: look at the account",
+}
+
+
+class RefusedError(Exception):
+    """A record cannot be applied; the code says why."""
+
+    def __init__(self, *, code: str, retryable: bool = False) -> None:
+        """Keep the code."""
+        super().__init__(code)
+        self.code = code
+        self.retryable = retryable
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What applying a record needs."""
+
+    workspace: Workspace
+    config: Mapping[str, Any]
+    ledger: Ledger | None = None
+
+    @property
+    def client(self) -> NudgescribeClient:
+        """The API."""
+        return self.workspace.client
+
+    def is_delete(self, record: Record) -> bool:
+        """Say whether a record names something to delete."""
+        return self.config["mode"] == "delete" or record.get(DELETED_COLUMN) is not None
+
+
+class RecordStream:
+    """Applies the records of one stream and accounts for each."""
+
+    def __init__(  # noqa: PLR0913 (what applying needs)
+        self,
+        name: str,
+        apply: Callable[[Scene, Record], str],
+        scene: Scene,
+        *,
+        outcomes: StreamOutcomes,
+        rejects: RejectsFile,
+        run_id: str,
+    ) -> None:
+        """Apply nothing yet."""
+        self._name = name
+        self._apply = apply
+        self._scene = scene
+        self._outcomes = outcomes
+        self._rejects = rejects
+        self._run_id = run_id
+
+    def __call__(self, record: Record, number: int) -> None:
+        """Apply a record, the nth of its stream."""
+        try:
+            outcome = self._apply(self._scene, record)
+        except RefusedError as refusal:
+            self._reject(record, number, refusal)
+            outcome = "rejected"
+        except (BadRequestError, NotFoundError, MissingFieldsError):
+            self._reject(record, number, RefusedError(code="refused"))
+            outcome = "rejected"
+        except QuotaError:
+            self._reject(record, number, RefusedError(code="quota", retryable=True))
+            outcome = "rejected"
+        except OutcomeUnknownError as error:
+            logger.error("%s, record %d: %s", self._name, number, error)  # noqa: TRY400
+            outcome = "unknown"
+        self._outcomes.count(outcome, 1)
+
+    def _reject(self, record: Record, number: int, refusal: RefusedError) -> None:
+        texts = {name: None if v is None else str(v) for name, v in record.items()}
+        self._outcomes.reasons[refusal.code] += 1
+        self._rejects.add(
+            [
+                Reject(
+                    run_id=self._run_id,
+                    stream=self._name,
+                    row_number=number,
+                    key=PRINT,
+                    code=refusal.code,
+                    field=None,
+                    column=None,
+                    message=MESSAGES[refusal.code],
+                    found_by="upload",
+                    retryable=refusal.retryable,
+                    attempts=1,
+                    batch=0,
+                    row=written_row(texts, self._scene.config["rejects_rows"]),
+                )
+            ]
+        )
+
+
+def apply_group(scene: Scene, record: Record) -> str:
+    """Create, change or delete a customer group; return the outcome."""
+    workspace = scene.workspace
+    named = record.get("customer_group_id") or record.get("name")
+    if not named:
+        raise RefusedError(code="no_id")
+    found = workspace.group_ids(str(named))
+    if len(found) > 1:
+        raise RefusedError(code="unknown_group")
+    if scene.is_delete(record):
+        return _deleted_group(scene, found)
+    name, description = record.get("name"), record.get("description")
+    if not found:
+        if record.get("customer_group_id") or not name:
+            raise RefusedError(code="unknown_group")
+        if workspace.dry_run:
+            workspace.created.append(f"group {name}")
+            return "planned"
+        group = scene.client.create_group(workspace.workspace_id, name, description=description)
+        workspace.groups[str(group["customer_group_id"])] = record | group
+        return "sent"
+    group = workspace.groups[found[0]]
+    wanted = {"name": name, "description": description}
+    changes = {k: v for k, v in wanted.items() if v is not None and v != group.get(k)}
+    if not changes:
+        return "unchanged"
+    if workspace.dry_run:
+        return "planned"
+    scene.client.update_group(workspace.workspace_id, found[0], **changes)
+    group.update(changes)
+    return "sent"
+
+
+def _deleted_group(scene: Scene, found: list[str]) -> str:
+    if not found:
+        return "unchanged"
+    if scene.workspace.dry_run:
+        return "planned"
+    scene.client.delete_group(scene.workspace.workspace_id, found[0])
+    del scene.workspace.groups[found[0]]
+    return "deleted"
+
+
+_FIELD_CHANGES = ("display_name", "required", "options")
+
+
+def apply_field(scene: Scene, record: Record) -> str:
+    """Create, change or (if that is allowed) delete a profile field; return the outcome."""
+    workspace = scene.workspace
+    name, field_id = record.get("field_name"), record.get("field_id")
+    if not (name or field_id):
+        raise RefusedError(code="no_id")
+    field = next(
+        (f for f in workspace.fields.values() if f.name == name or f.field_id == field_id), None
+    )
+    if scene.is_delete(record):
+        return _deleted_field(scene, field)
+    wanted = {key: record[key] for key in _FIELD_CHANGES if record.get(key) is not None}
+    if isinstance(wanted.get("options"), str):
+        wanted["options"] = json.loads(wanted["options"])
+    if field is None:
+        return _created_field(scene, record, wanted)
+    kind = record.get("field_type"), record.get("field_format")
+    if any(
+        told is not None and told != is_now
+        for told, is_now in zip(kind, (field.field_type, field.field_format), strict=True)
+    ):
+        raise RefusedError(code="field_type_differs")
+    changes = {
+        key: value
+        for key, value in wanted.items()
+        if (tuple(value) if key == "options" else value) != getattr(field, key)
+    }
+    if not changes:
+        return "unchanged"
+    if workspace.dry_run:
+        return "planned"
+    scene.client.update_field(workspace.workspace_id, field.field_id, **changes)
+    del workspace.fields
+    return "sent"
+
+
+def _deleted_field(scene: Scene, field: ProfileField | None) -> str:
+    if not scene.config.get("allow_field_delete"):
+        raise RefusedError(code="field_delete_not_allowed")
+    if field is None:
+        return "unchanged"
+    if scene.workspace.dry_run:
+        return "planned"
+    scene.client.delete_field(scene.workspace.workspace_id, field.field_id)
+    del scene.workspace.fields[field.name]
+    return "deleted"
+
+
+def _created_field(scene: Scene, record: Record, wanted: Record) -> str:
+    workspace = scene.workspace
+    name, kind = record.get("field_name"), record.get("field_type")
+    if not name or not kind:
+        raise RefusedError(code="unknown_field")
+    if workspace.dry_run:
+        workspace.created.append(f"field {name} ({kind})")
+        return "planned"
+    row = scene.client.create_field(
+        workspace.workspace_id,
+        name,
+        kind,
+        field_format=record.get("field_format"),
+        unique_identifier=record.get("unique_identifier"),
+        encrypted=record.get("encrypted"),
+        **wanted,
+    )
+    field = profile_field(workspace.workspace_id, row)
+    workspace.fields[field.name] = field
+    return "sent"
+
+
+def apply_publication(scene: Scene, record: Record) -> str:
+    """Publish a campaign that is not published yet; return the outcome."""
+    campaign_id = str(record.get("campaign_id") or "")
+    if _campaign(scene, campaign_id).get("status", "").lower() == "published":
+        return "unchanged"
+    if scene.workspace.dry_run:
+        return "planned"
+    try:
+        scene.client.publish_messages(campaign_id)
+    except OutcomeUnknownError:
+        # The list of campaigns says whether it was done.
+        if _campaign(scene, campaign_id).get("status", "").lower() != "published":
+            raise
+    return "sent"
+
+
+def apply_rerun(scene: Scene, record: Record) -> str:
+    """Start a run against a group and wait until it is made; return the outcome."""
+    campaign_id = str(record.get("campaign_id") or "")
+    _campaign(scene, campaign_id)
+    named = record.get("customer_group_id") or record.get("customer_group")
+    groups = scene.workspace.group_ids(str(named)) if named else []
+    if len(groups) != 1:
+        raise RefusedError(code="unknown_group")
+
+    def start() -> None:
+        number = scene.client.initiate_rerun(campaign_id, groups[0])
+        _wait_for_run(scene, campaign_id, number)
+
+    return _once(scene, record, start)
+
+
+def _campaign(scene: Scene, campaign_id: str) -> Record:
+    if not campaign_id:
+        raise RefusedError(code="no_id")
+    for workspace in scene.client.list_campaigns():
+        for campaign in workspace["campaigns"]:
+            if campaign["campaign_id"] == campaign_id:
+                return dict(campaign)
+    raise RefusedError(code="unknown_campaign")
+
+
+def _once(scene: Scene, record: Record, change: Callable[[], object]) -> str:
+    """Make a change that must not be made twice, and remember it before and after."""
+    if scene.workspace.dry_run:
+        return "planned"
+    key = _print(record)
+    assert scene.ledger  # noqa: S101 (given to the kinds that need it)
+    known = int(scene.ledger.find(key)["status"][0])
+    if known == books.SENT:
+        return "unchanged"
+    if known == books.UNCERTAIN:
+        raise RefusedError(code="begun_before", retryable=True)
+    scene.ledger.record(books.new_entries(key, key, books.UNCERTAIN))
+    try:
+        change()
+    except (BadRequestError, NotFoundError, MissingFieldsError, QuotaError):
+        scene.ledger.record(books.new_entries(key, key, 0))
+        raise
+    scene.ledger.record(books.new_entries(key, key, books.SENT))
+    return "sent"
+
+
+def _print(record: Record) -> NDArray[np.uint64]:
+    told: Iterable[tuple[str, Any]] = sorted(
+        (name, value) for name, value in record.items() if not name.startswith("_sdc_")
+    )
+    return prints(pa.array([json.dumps(list(told), default=str)]), b"record")
+
+
+def _wait_for_run(scene: Scene, campaign_id: str, number: int | None) -> None:
+    deadline = time.monotonic() + scene.config["confirm_timeout_seconds"]
+    for attempt in range(1, 10_000):
+        runs = scene.client.list_runs(campaign_id)
+        run = next((r for r in runs if number in {None, r["run_number"]}), {})
+        if str(run.get("status", "")).lower() in RUN_READY:
+            return
+        if time.monotonic() >= deadline:
+            break
+        scene.client.transport.pause(min(attempt, 6))
+    problem = "The run is started, but it is not ready for review or for publishing yet"
+    raise OutcomeUnknownError(problem, operation="initiate_rerun")
+
+
+KINDS: dict[str, Callable[[Scene, Record], str]] = {
+    "customer_groups": apply_group,
+    "profile_fields": apply_field,
+    "campaign_publications": apply_publication,
+    "campaign_reruns": apply_rerun,
+}
+"""Kinds of streams beside customers, and what is done with a record of each."""

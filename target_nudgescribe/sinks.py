@@ -1,0 +1,243 @@
+"""Sinks: where the SDK hands over rows, one kind for each kind of stream."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import smart_open
+from singer_sdk import Sink
+from singer_sdk.exceptions import MissingKeyPropertiesError
+from singer_sdk.helpers._batch import BatchFileFormat
+from typing_extensions import override
+
+from target_nudgescribe.mapping import DELETED_COLUMN
+from target_nudgescribe.preflight import preflight
+from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, loads
+from target_nudgescribe.singer import RawRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding
+    from singer_sdk.sinks.core import BaseJSONSchemaValidator
+
+    from target_nudgescribe.target import TargetNudgescribe
+
+CHUNK_ROWS = 10_000
+"""Rows that are decoded and checked together."""
+
+CHUNK_BYTES = 16 * 1024 * 1024
+
+
+class NudgescribeSink(Sink):
+    """What all sinks share: the SDK neither validates nor strips anything.
+
+    Values reach the checks as the tap sent them: a row that does not fit costs that row, where
+    the SDK's validation would end the run and quote the value.
+    """
+
+    target: TargetNudgescribe
+
+    def __init__(
+        self,
+        target: TargetNudgescribe,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        """Keep the target, which knows the account."""
+        super().__init__(target, stream_name, schema, key_properties)
+        self.target = target
+        self.outcomes = target.outcomes.stream(stream_name)
+
+    @override
+    def get_validator(self) -> BaseJSONSchemaValidator | None:
+        return None
+
+    @override
+    def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
+        return record
+
+    @override
+    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
+        """Leave ``_sdc_deleted_at`` where it is: it says who is to be deleted."""
+
+    @override
+    def _remove_sdc_metadata_from_schema(self) -> None:
+        """Leave ``_sdc_deleted_at`` where it is."""
+
+    @override
+    def _singer_validate_message(self, record: dict[str, Any]) -> None:
+        require_keys(self.stream_name, self.key_properties, record)
+
+
+def require_keys(stream: str, key_properties: Iterable[str], found: Iterable[str]) -> None:
+    """Make sure that records have their key properties.
+
+    Raises:
+        MissingKeyPropertiesError: naming what is missing, and no value.
+    """
+    missing = sorted(set(key_properties) - set(found))
+    if missing:
+        problem = f"A record of {stream} lacks the key properties {', '.join(missing)}"
+        raise MissingKeyPropertiesError(problem)
+
+
+def open_batch_file(path: str, compression: str | None) -> IO[bytes]:
+    """Open a file of a BATCH message, wherever it is."""
+    how = ".gz" if compression == "gzip" else "disable"
+    file: IO[bytes] = smart_open.open(path, "rb", compression=how)
+    return file
+
+
+def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the records of BATCH files one by one."""
+    for path in paths:
+        with open_batch_file(path, encoding.get("compression")) as file:
+            if encoding["format"] == BatchFileFormat.PARQUET:
+                for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS):
+                    yield from batch.to_pylist()
+                continue
+            for line in file:
+                if line.strip():
+                    yield loads(line)
+
+
+class CustomersSink(NudgescribeSink):
+    """Sends rows as customers."""
+
+    @override
+    def setup(self) -> None:
+        """Compare the stream with the workspace before its first row.
+
+        Raises:
+            PreflightError: when it cannot be sent.
+        """
+        properties = {DELETED_COLUMN: {"type": ["string", "null"]}} | self.schema["properties"]
+        mapped = preflight(
+            self.stream_name,
+            properties,
+            self.key_properties,
+            self.target.workspace,
+            self.config,
+            incremental=self.target.is_incremental(self.stream_name),
+        )
+        self.customers = self.target.customer_stream(self.stream_name, mapped)
+        self._reader = RecordReader(properties)
+        self._dicts: list[dict[str, Any]] = []
+        self.raw = RawRecords(
+            min(CHUNK_ROWS, self.config["batch_size_rows"]), CHUNK_BYTES, self._absorb_raw
+        )
+        self._warned: set[str] = set()
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        """Take a record that stream maps have made."""
+        self._dicts.append(record)
+        if len(self._dicts) >= self.raw.most:
+            self._absorb_dicts()
+
+    @property
+    @override
+    def current_size(self) -> int:
+        """Count raw records too: the SDK does not drain a sink of size 0."""
+        return super().current_size + len(self.raw.waiting)
+
+    @property
+    @override
+    def is_full(self) -> bool:
+        """Never, for the SDK: batches are full by what is left of them after the ledger."""
+        return False
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Send everything that has come, and make sure of it."""
+        self._absorb_raw()
+        self._absorb_dicts()
+        self.customers.finish()
+
+    @override
+    def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:
+        """Read BATCH files as Arrow, after the records that came before them."""
+        self._absorb_raw()
+        self._absorb_dicts()
+        for path in files:
+            for rows in self._rows_of_file(encoding, path):
+                self._tally(rows)
+                self.customers.absorb(rows)
+
+    def _rows_of_file(self, encoding: BaseBatchFileEncoding, path: str) -> Iterator[Rows]:
+        with open_batch_file(path, encoding.compression) as file:
+            if encoding.format == BatchFileFormat.PARQUET:
+                for batch in pq.ParquetFile(file).iter_batches(self.raw.most):
+                    table = pa.Table.from_batches([batch])
+                    yield from_table(self._reader.names, table, self._next_number)
+                return
+            while lines := list(islice(file, self.raw.most)):
+                records = [msgspec.Raw(line) for line in lines if line.strip()]
+                yield self._reader.read(records, self._next_number)
+
+    @property
+    def _next_number(self) -> int:
+        return self.outcomes.read + 1
+
+    def _absorb_raw(self) -> None:
+        records = self.raw.take()
+        if records:
+            rows = self._reader.read(records, self._next_number)
+            self._tally(rows)
+            self._warn_of_undeclared(self._reader.undeclared)
+            self.customers.absorb(rows)
+            self.target.drain_if_old()
+
+    def _absorb_dicts(self) -> None:
+        records, self._dicts = self._dicts, []
+        if records:
+            self._warn_of_undeclared({name for record in records for name in record})
+            self.customers.absorb(from_dicts(self._reader.names, records, self._next_number))
+
+    def _tally(self, rows: Rows) -> None:
+        lacking = rows.missing.keys() & set(self.key_properties)
+        present = set(rows.table.column_names) - lacking
+        require_keys(self.stream_name, self.key_properties, present)
+        self.tally_record_read(len(rows))
+        self.record_counter_metric.increment(len(rows))
+
+    def _warn_of_undeclared(self, names: set[str]) -> None:
+        """Say once of each column that it is not in the SCHEMA, so that it goes nowhere."""
+        fresh = {n for n in names - set(self._reader.names) if not n.startswith("_sdc_")}
+        for name in sorted(fresh - self._warned):
+            self.target.warn(f"{self.stream_name}: the column {name} has no schema: not sent")
+        self._warned |= fresh
+
+
+class RecordsSink(NudgescribeSink):
+    """Applies few records one by one: groups, fields, publications, reruns."""
+
+    @override
+    def setup(self) -> None:
+        """Choose what is done with a record."""
+        self._apply = self.target.record_kind(self.stream_name)
+        self._records: list[dict[str, Any]] = []
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        """Take a record."""
+        self._records.append(record)
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Apply the records in their order."""
+        records, self._records = self._records, []
+        for record in records:
+            self.outcomes.read += 1
+            self._apply(record, self.outcomes.read)
+
+    @override
+    def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:
+        """Never called: the target hands the records of such files over one by one."""
+        raise NotImplementedError
