@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.columns import column_names
@@ -164,6 +164,8 @@ def minor_digits(currency: str | None) -> int:
     return _DIGITS_OF.get((currency or "").upper(), 2)
 
 
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
 _AMOUNT = re.compile(
     r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
     r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*"
@@ -178,13 +180,10 @@ def parse_number(value: object) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("no number")  # noqa: EM101, TRY003, TRY004
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
+    text = str(value).strip()
+    if not _NUMBER.fullmatch(text):
         raise ValueError("no number")  # noqa: EM101, TRY003
-    return number
+    return Decimal(text)
 
 
 def parse_currency(value: object) -> Decimal:

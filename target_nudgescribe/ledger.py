@@ -92,6 +92,7 @@ class Ledger:
         self._writable = writable
         self._segments: list[_Segment] = []
         self._generation = 0
+        self._based = False
         self._deltas = 0
         self.codes: list[str] = [""]
         self.lost = False
@@ -168,7 +169,7 @@ class Ledger:
         entries = self._merged()
         self._generation += 1
         self._storage.write(self._base_name(), _encode(entries))
-        self._deltas = 0
+        self._based, self._deltas = True, 0
         self._commit(0)
 
     def _add(self, segment: _Segment) -> None:
@@ -197,24 +198,30 @@ class Ledger:
             return
         told: dict[str, Any] = json.loads(listing)
         self._generation, self._deltas = told["generation"], told["deltas"]
+        self._based = told["based"]
         self.codes = told["codes"]
         for entries in self._files():
             if entries is None:
                 self._segments, self.codes, self.lost = [], [""], True
-                self._generation, self._deltas = self._generation + 1, 0
+                self._generation, self._based, self._deltas = self._generation + 1, False, 0
                 return
             self._add(_Segment.of(entries))
 
     def _files(self) -> Iterator[NDArray[np.void] | None]:
         names = [self._delta_name(number) for number in range(self._deltas)]
-        if self._generation:
+        if self._based:
             names.insert(0, self._base_name())
         for name in names:
             content = self._storage.read(name)
             yield None if content is None else _decode(content)
 
     def _commit(self, deltas: int) -> None:
-        told = {"generation": self._generation, "deltas": deltas, "codes": self.codes}
+        told = {
+            "generation": self._generation,
+            "based": self._based,
+            "deltas": deltas,
+            "codes": self.codes,
+        }
         self._storage.write("ledger.json", json.dumps(told).encode())
 
     def _base_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from tap_nudgescribe.profile import ProfileField
 
-LONGEST_NUMBER = 60
-"""Characters of a number that is written out; a longer one is refused."""
+LONGEST_NUMBER = 400
+"""Characters of a number that is written out, enough for any float; a longer one is refused."""
+
+_EXACT = Context(prec=2 * LONGEST_NUMBER, rounding=ROUND_HALF_EVEN)
 
 _PLAIN_NUMBER = r"^(0|-?[1-9]\d{0,30}|-?(0|[1-9]\d{0,30})\.\d{0,28}[1-9])$"
 _ISO_MOMENT = (
@@ -114,18 +116,25 @@ def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
 
     def amount(text: str) -> str:
         nonlocal rounded
-        exact = parse_currency(text)
+        exact = _exact_amount(text)
         if abs(exact.adjusted()) >= LONGEST_NUMBER:
             raise _TooLongError
-        result = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
+        result = exact.quantize(Decimal(1).scaleb(-digits), context=_EXACT)
         rounded += result != exact
-        return format(abs(result) if result.is_zero() else result, "f")
+        return format(result.copy_abs() if result.is_zero() else result, "f")
 
     fraction = rf"\.\d{{{digits}}}" if digits else ""
     whole = pc.match_substring_regex(texts, rf"^-?(0|[1-9]\d{{0,24}}){fraction}$")
     zero = pc.match_substring_regex(texts, r"^-0(\.0*)?$")
     values, faults = _rest(texts, pc.and_(whole, pc.invert(zero)), amount, "not_an_amount")
     return Rendered(values, faults, rounded)
+
+
+def _exact_amount(text: str) -> Decimal:
+    try:
+        return parse_number(text)
+    except ValueError:
+        return parse_currency(text)
 
 
 def _dates(texts: pa.StringArray, pattern: str) -> Rendered:

@@ -1,0 +1,139 @@
+"""Values in each field's own format: exact, or refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_nudgescribe.profile import DATE_FORMATS, ProfileField, parse_number
+from target_nudgescribe.csv_lines import csv_bytes, csv_lines
+from target_nudgescribe.rendering import Rendered, render
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+def rendered(kind: str, *texts: str | None, form: str | None = None, **further: Any) -> Rendered:
+    field = ProfileField("w", "1", "f", kind, form, **further)
+    return render(field, pa.array(texts, pa.string()))
+
+
+def values(kind: str, *texts: str | None, form: str | None = None) -> list[str | None]:
+    return rendered(kind, *texts, form=form).values.to_pylist()
+
+
+DAYS = st.dates(min_value=date(1970, 1, 1), max_value=date(2068, 12, 31))
+
+
+@pytest.mark.parametrize("pattern", DATE_FORMATS)
+@given(day=DAYS)
+def test_dates_come_in_iso_or_in_the_fields_own_format(pattern: str, day: date) -> None:
+    own = DATE_FORMATS[pattern].render(day)
+    told = values("Date", day.isoformat(), own, f"{day}T23:59:59-11:00", None, form=pattern)
+    assert told == [own, own, own, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-29T02:30:00Z",
+        "2026-03-29 23:59:59.999999999+14:00",
+        "2026-03-29T00:00",
+        "2026-03-29 10:00:00 UTC",
+    ],
+)
+def test_the_day_of_a_moment_is_the_one_that_is_written(text: str) -> None:
+    assert values("Date", text, form="dd/MM/yyyy") == ["29/03/2026"]
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "n/a", "2026-13-01T00:00:00Z", "1772323200"])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    told = rendered("Date", "2026-01-01", text, form="yyyy-MM-dd")
+    assert told.faults == {1: "not_a_date"}
+    assert told.values.to_pylist() == ["2026-01-01", None]
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=6))
+def test_numbers_are_exact_without_exponent_or_noise(number: Decimal) -> None:
+    (told,) = values("number", str(number))
+    assert told is not None
+    assert parse_number(told) == number
+    assert "e" not in told.lower()
+    assert "." not in told or not told.endswith("0")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15))
+def test_a_float_is_what_it_is_written_as(number: float) -> None:
+    (told,) = values("number", repr(number))
+    assert told is not None
+    assert float(told) == number
+
+
+@pytest.mark.parametrize("text", ["abc", "1,5", "NaN", "Infinity", "0x10", "1_000", "1e999999999"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    assert list(rendered("number", "1", text).faults) == [1]
+
+
+@pytest.mark.parametrize(
+    ("currency", "text", "told", "rounded"),
+    [
+        ("EUR", "12.5", "12.50", 0),
+        ("EUR", "12.345", "12.34", 1),
+        ("EUR", "12.355", "12.36", 1),
+        ("EUR", "-0.001", "0.00", 1),
+        ("JPY", "1250.00", "1250", 0),
+        ("BHD", "1.2345", "1.234", 1),
+        ("USD", "$1,234.5", "1234.50", 0),
+        ("EUR", "12345678901234567890123456789012.345", "12345678901234567890123456789012.34", 1),
+    ],
+)
+def test_amounts_are_rounded_to_their_currency_and_that_is_counted(
+    currency: str, text: str, told: str, rounded: int
+) -> None:
+    result = rendered("currency", text, form=currency)
+    assert result.values.to_pylist() == [told]
+    assert result.rounded == rounded
+
+
+def test_a_blank_is_null_but_in_text() -> None:
+    for kind, form in (("number", None), ("currency", "EUR"), ("Date", "yyyy-MM-dd")):
+        assert values(kind, "", None, form=form) == [None, None]
+    assert values("string", "", None) == ["", None]
+
+
+def test_an_enum_takes_its_options_alone() -> None:
+    told = rendered("enum", "gold", "Gold", "", options=("gold", "silver"))
+    assert told.values.to_pylist() == ["gold", None, None]
+    assert told.faults == {1: "not_an_option"}
+
+
+TEXTS = st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS)))
+def test_csv_reads_back_as_it_was(rows: list[tuple[str | None, str | None]]) -> None:
+    columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)] or [
+        pa.array([], pa.string())
+    ] * 2
+    content = csv_bytes(["na,me", "b"], csv_lines(columns))
+    told = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    assert told == [["na,me", "b"], *[[a or "", b or ""] for a, b in rows]]
+
+
+def test_csv_tells_a_blank_from_null_and_leaves_formulas_and_zeros_alone() -> None:
+    columns = [pa.array(["", None, "=1+1", "007", "a\rb"]), pa.array(["x"] * 5)]
+    assert csv_bytes(["a", "b"], csv_lines(columns)) == (
+        b'a,b\r\n"",x\r\n,x\r\n=1+1,x\r\n007,x\r\n"a\rb",x\r\n'
+    )
+
+
+def test_a_moment_from_python_is_a_date_too() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC).isoformat()
+    assert values("Date", moment, form="MMM dd, yyyy") == ["Jan 02, 2026"]
