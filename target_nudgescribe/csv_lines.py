@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from target_nudgescribe.rows import holds_any
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,8 +38,9 @@ def csv_bytes(names: Sequence[str], lines: pa.StringArray) -> bytes:
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:
-    special = pc.match_substring_regex(column, SPECIAL)
-    if pc.any(special).as_py():
+    blank = pc.min(pc.binary_length(column)).as_py() == 0
+    if blank or holds_any(column, b'",\r\n'):
+        special = pc.match_substring_regex(column, SPECIAL)
         doubled = pc.replace_substring(column, '"', '""')
         column = pc.if_else(special, _join('"', doubled, '"', ""), column)
     filled: pa.StringArray = _fill(column, "") if column.null_count else column

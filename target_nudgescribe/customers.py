@@ -80,12 +80,12 @@ class Ready:
         """Return some of the rows."""
         return replace(
             self,
-            lines=self.lines.take(_indices(rows)),
-            cells=self.cells.take(rows),
+            lines=_taken(self.lines, rows),
+            cells=_taken(self.cells, rows),
             keys=self.keys[rows],
             prints=self.prints[rows],
             numbers=self.numbers[rows],
-            source=self.source.take(rows),
+            source=_taken(self.source, rows),
         )
 
 
@@ -221,7 +221,7 @@ class CustomerStream:
         if work.waits(keys[kept]):
             self._upload_all(work)
         for names, among in _by_fields(checked, kept):
-            cells = checked.cells.select(names).take(among)
+            cells = _taken(checked.cells.select(names), among)
             lines = csv_lines([texts_of(cells, name) for name in names])
             prints = row_prints(lines, names)
             fresh = self._fresh(work, keys[among], prints)
@@ -229,12 +229,12 @@ class CustomerStream:
                 chosen = among[fresh]
                 ready = Ready(
                     names,
-                    lines.take(_indices(fresh)),
-                    cells.take(fresh),
+                    _taken(lines, fresh),
+                    _taken(cells, fresh),
                     keys[chosen],
                     prints[fresh],
                     rows.first + chosen,
-                    rows.table.take(chosen),
+                    _taken(rows.table, chosen),
                 )
                 work.ready.setdefault(names, []).append(ready)
         if work.rows >= self._most_rows or work.bytes >= self._most_bytes:
@@ -662,6 +662,13 @@ class CustomerStream:
 
 def _indices(places: NDArray[np.intp]) -> pa.Int64Array:
     return pa.array(places, pa.int64())
+
+
+def _taken(values: Any, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 (an array or a table)
+    """Return some rows; neighbours, as most often, without a copy."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return values.slice(int(rows[0]), len(rows))
+    return values.take(_indices(rows))
 
 
 def _why_not_seeded(secret: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from tap_nudgescribe.profile import (
     parse_day,
     parse_number,
 )
-from target_nudgescribe.rows import Faults, faults_at
+from target_nudgescribe.rows import Faults, faults_at, holds_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,9 +75,9 @@ def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
 
 
 def _texts(texts: pa.StringArray) -> Rendered:
-    nul = pc.match_substring(texts, "\0")
-    if not pc.any(nul).as_py():
+    if not holds_any(texts, b"\0"):
         return Rendered(texts, {})
+    nul = pc.match_substring(texts, "\0")
     faults = faults_at(nul, "nul_character")
     return Rendered(pc.if_else(nul, pa.scalar(None, pa.string()), texts), faults)
 
@@ -123,11 +123,12 @@ def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
         rounded += result != exact
         return format(result.copy_abs() if result.is_zero() else result, "f")
 
-    fraction = rf"\.\d{{{digits}}}" if digits else ""
-    whole = pc.match_substring_regex(texts, rf"^-?(0|[1-9]\d{{0,24}}){fraction}$")
-    zero = pc.match_substring_regex(texts, r"^-0(\.0*)?$")
-    values, faults = _rest(texts, pc.and_(whole, pc.invert(zero)), amount, "not_an_amount")
-    return Rendered(values, faults, rounded)
+    fraction = rf"(\.\d{{1,{digits}}}0*)?" if digits else r"(\.0+)?"
+    fits = pc.match_substring_regex(texts, rf"^-?\d{{1,25}}{fraction}$")
+    if pc.all(fits).as_py():
+        return Rendered(texts.cast(pa.decimal128(38, digits)).cast(pa.string()), {})
+    values, faults = _each(texts.to_pylist(), amount, "not_an_amount")
+    return Rendered(pa.array(values, pa.string()), faults, rounded)
 
 
 def _exact_amount(text: str) -> Decimal:

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 Faults = dict[int, str]
 """Row index to the stable code of what is wrong there."""
 
+AT_ONCE = 1000
+"""Records whose values are Python objects at once: more leave the processor's cache."""
+
 MOST_DIGITS = 1000
 """Exponents beyond this stay exponents: a few characters must not become megabytes."""
+
+_TRUE = pa.scalar(value=True)
+_FALSE = pa.scalar(value=False)
 
 _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -65,6 +71,13 @@ def faults_at(wrong: pa.BooleanArray, code: str) -> Faults:
     return dict.fromkeys(np.flatnonzero(np.asarray(wrong.fill_null(False))).tolist(), code)  # noqa: FBT003
 
 
+def holds_any(texts: pa.StringArray, signs: bytes) -> bool:
+    """Say whether any of some ASCII characters may be in a column; quick, and never wrongly no."""
+    data = texts.buffers()[2]
+    content = memoryview(data).tobytes() if data else b""
+    return any(sign.to_bytes() in content for sign in signs)
+
+
 def texts_of(table: pa.Table, name: str) -> pa.StringArray:
     """Return a string column as one array."""
     array: Any = table.column(name).combine_chunks()
@@ -98,6 +111,14 @@ class RecordReader:
 
     def read(self, records: Sequence[msgspec.Raw | dict[str, Any]], first: int) -> Rows:
         """Return records, raw or (where msgspec refused the line) decoded by ``json``, as rows."""
+        return _joined(
+            [
+                self._read(records[start : start + AT_ONCE], first + start)
+                for start in range(0, max(len(records), 1), AT_ONCE)
+            ]
+        )
+
+    def _read(self, records: Sequence[msgspec.Raw | dict[str, Any]], first: int) -> Rows:
         decode, astuple = self._decoder.decode, msgspec.structs.astuple
         tuples = []
         for record in records:
@@ -144,7 +165,7 @@ def from_values(
     arrays, missing, faults = [], {}, {}
     for number, (name, values) in enumerate(zip(names, columns or [()] * len(names), strict=True)):
         if values and values[0] is UNSET and values.count(UNSET) == count:
-            missing[name] = pa.repeat(pa.scalar(True), count)  # noqa: FBT003 (a value)
+            missing[name] = pa.repeat(_TRUE, count)
             arrays.append(pa.nulls(count, pa.string()))
             continue
         array = _plain(values)
@@ -177,7 +198,7 @@ def from_table(names: Sequence[str], table: pa.Table, first: int) -> Rows:
     count = table.num_rows
     for name in names:
         if name not in table.column_names:
-            missing[name] = pa.array([True] * count, pa.bool_())
+            missing[name] = pa.repeat(_TRUE, count)
             arrays.append(pa.nulls(count, pa.string()))
             continue
         array, wrong = _from_arrow(table.column(name).combine_chunks())
@@ -185,6 +206,27 @@ def from_table(names: Sequence[str], table: pa.Table, first: int) -> Rows:
         if wrong:
             faults[name] = wrong
     return Rows(pa.table(arrays, names=list(names)), first, missing, faults)
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """Return rows that follow one another as one."""
+    if len(parts) == 1:
+        return parts[0]
+    missing = {
+        name: pa.concat_arrays(
+            [part.missing.get(name, pa.repeat(_FALSE, len(part))) for part in parts]
+        )
+        for name in dict.fromkeys(name for part in parts for name in part.missing)
+    }
+    faults: dict[str, Faults] = {}
+    for part in parts:
+        for name, found in part.faults.items():
+            offset = part.first - parts[0].first
+            faults.setdefault(name, {}).update(
+                {index + offset: code for index, code in found.items()}
+            )
+    table = pa.concat_tables([part.table for part in parts]).combine_chunks()
+    return Rows(table, parts[0].first, missing, faults)
 
 
 def _may_nest(schema: Mapping[str, Any]) -> bool:
