@@ -85,7 +85,9 @@ def _field(name: str, number: int) -> dict[str, Any]:
 class TakesEverything:
     """Stands where the client does: its fields fit, and uploads go nowhere."""
 
-    options: ConnectionOptions = ConnectionOptions(api_url="http://127.0.0.1:1")
+    options: ConnectionOptions = field(
+        default_factory=lambda: ConnectionOptions(api_url="http://127.0.0.1:1")
+    )
     bytes: int = 0
     uploads: int = 0
     rows: int = 0

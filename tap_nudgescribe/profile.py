@@ -164,7 +164,7 @@ def minor_digits(currency: str | None) -> int:
     return _DIGITS_OF.get((currency or "").upper(), 2)
 
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 _AMOUNT = re.compile(
     r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"

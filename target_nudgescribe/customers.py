@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from target_nudgescribe.csv_lines import csv_bytes, csv_lines
 from target_nudgescribe.deletes import delete_ids, find_ids, too_many
 from target_nudgescribe.fingerprints import definitions_print, key_prints, row_prints
 from target_nudgescribe.mapping import DELETED_COLUMN
-from target_nudgescribe.readback import held
+from target_nudgescribe.readback import comparable_prints, held
 from target_nudgescribe.rejects import PRINT, Reject, written_row
 from target_nudgescribe.rows import Rows, texts_of
 from target_nudgescribe.upload import Verdict, places, upload
@@ -98,7 +98,8 @@ class GroupWork:
         ledger: What was sent to it.
         lock: The right to write that ledger; None without storage.
         ready: Rows to be uploaded, by their set of fields.
-        queued: Rows that the API is said to have, to be read back.
+        queued: Rows that the API says it will have, to be read back until they are there.
+        doubted: Rows whose upload got no sound answer, to be read back once.
         doomed: Keys to be deleted and the number of the row that says so.
     """
 
@@ -107,6 +108,7 @@ class GroupWork:
     lock: Lock | None
     ready: dict[tuple[str, ...], list[Ready]] = field(default_factory=dict)
     queued: list[Ready] = field(default_factory=list)
+    doubted: list[Ready] = field(default_factory=list)
     doomed: dict[bytes, int] = field(default_factory=dict)
 
     @property
@@ -120,12 +122,9 @@ class GroupWork:
         return sum(part.lines.nbytes for parts in self.ready.values() for part in parts)
 
     def waits(self, keys: NDArray[np.uint64]) -> bool:
-        """Say whether a row with one of these keys waits to be uploaded."""
-        return any(
-            np.isin(keys[:, 0], part.keys[:, 0]).any()
-            for parts in self.ready.values()
-            for part in parts
-        )
+        """Say whether a row with one of these keys waits to be uploaded or confirmed."""
+        parts = [*chain.from_iterable(self.ready.values()), *self.queued, *self.doubted]
+        return any(np.isin(keys[:, 0], part.keys[:, 0]).any() for part in parts)
 
 
 class CustomerStream:
@@ -219,7 +218,9 @@ class CustomerStream:
         self._withdraw(work, keys[kept])
         self._doom(work, keys[doomed], rows.first + doomed)
         if work.waits(keys[kept]):
+            # An older row of a customer must be there before a newer one is sent.
             self._upload_all(work)
+            self._confirm(work)
         for names, among in _by_fields(checked, kept):
             cells = _taken(checked.cells.select(names), among)
             lines = csv_lines([texts_of(cells, name) for name in names])
@@ -366,7 +367,7 @@ class CustomerStream:
         """
         for work in self.works.values():
             self._upload_all(work)
-            if work.queued:
+            if work.queued or work.doubted:
                 self._confirm(work)
             if work.doomed:
                 doomed, work.doomed = work.doomed, {}
@@ -399,6 +400,8 @@ class CustomerStream:
             upload(self._sender(work.group_id, ready), verdict, validate_first=first)
         finally:
             self._settle(work, ready, verdict)
+        if sum(map(len, work.queued)) > MOST_QUEUED:
+            self._confirm(work)
         self._unanswered = self._unanswered + 1 if verdict.unknown else 0
         if self._unanswered >= OUTAGE:
             problem = f"{OUTAGE} uploads in a row got no sound answer"
@@ -447,12 +450,11 @@ class CustomerStream:
         )
         if len(queued):
             work.queued.append(ready.take(queued))
-            if sum(map(len, work.queued)) > MOST_QUEUED:
-                self._confirm(work)
+        if len(unknown):
+            work.doubted.append(ready.take(unknown))
         self._outcomes.counts["uploads"] += verdict.uploads
         self._outcomes.count("sent", len(confirmed))
         self._outcomes.count("rejected", len(refused))
-        self._outcomes.count("unknown", len(unknown))
 
     def _reject(self, ready: Ready, verdict: Verdict) -> None:
         how = self._config["rejects_rows"]
@@ -518,34 +520,38 @@ class CustomerStream:
         return confirmed[~chosen], confirmed[chosen]
 
     def _confirm(self, work: GroupWork) -> None:
+        """Read back what the API has queued until it is there, and once what nobody knows of."""
         waiting, work.queued = work.queued, []
+        doubted, work.doubted = self._look(work, work.doubted), []
         seconds = self._config["confirm_timeout_seconds"]
         deadline = time.monotonic() + seconds
         for attempt in count(1):
-            waiting = [
-                self._unconfirmed(work, _joined([part for part in waiting if part.names == names]))
-                for names in dict.fromkeys(part.names for part in waiting)
-            ]
-            waiting = [part for part in waiting if len(part)]
+            waiting = self._look(work, waiting)
             if not waiting or time.monotonic() >= deadline:
                 break
             self._workspace.client.transport.pause(min(attempt, 6))
-        open_rows = sum(map(len, waiting))
+        open_rows = sum(map(len, [*waiting, *doubted]))
         self._outcomes.count("unknown", open_rows)
         if open_rows:
             logger.error(
-                "%s: %d rows that the API took are not in group %s as they were sent, after %d s",
+                "%s: %d rows that were uploaded are not in group %s as they were sent",
                 self.name,
                 open_rows,
                 work.group_id,
-                seconds,
             )
+
+    def _look(self, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready]:
+        """Return what of some batches the account does not show yet."""
+        left = [
+            self._unconfirmed(work, _joined([part for part in waiting if part.names == names]))
+            for names in dict.fromkeys(part.names for part in waiting)
+        ]
+        return [part for part in left if len(part)]
 
     def _unconfirmed(self, work: GroupWork, part: Ready) -> Ready:
         """Record the rows that the account shows as they were sent, and return the others."""
         names = tuple(n for n in part.names if not self._workspace.fields[n].encrypted)
-        columns = [texts_of(part.cells, name) for name in names]
-        expected = row_prints(csv_lines(columns), names)
+        expected = comparable_prints(part.cells, names)
         # Of several rows for one customer the last was sent last.
         place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
         there = np.zeros(len(part), bool)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
+import weakref
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import NudgescribeError
 from target_nudgescribe.storage import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from target_nudgescribe.storage import Storage
@@ -40,7 +43,8 @@ class Lock:
     storage: Storage
     run_id: str
     until: float = 0
-    _file: IO[str] | None = field(default=None, repr=False)
+    _release: Callable[[], object] | None = field(default=None, repr=False)
+    """Gives a local lock back; so does forgetting this object."""
 
     def renew(self) -> None:
         """Hold an object store's lock for longer, when half of its time is over.
@@ -48,7 +52,7 @@ class Lock:
         Raises:
             LockedError: when another run has taken it meanwhile.
         """
-        if self._file or time.time() < self.until - LIFE_SECONDS / 2:
+        if self._release or time.time() < self.until - LIFE_SECONDS / 2:
             return
         if _holder(self.storage) != self.run_id:
             raise _locked(self.storage)
@@ -57,8 +61,8 @@ class Lock:
 
     def release(self) -> None:
         """Let the next run in."""
-        if self._file:
-            self._file.close()
+        if self._release:
+            self._release()
         elif _holder(self.storage) == self.run_id:
             self.storage.write(NAME, _told(self.run_id, 0))
 
@@ -71,7 +75,10 @@ def lock(storage: Storage, run_id: str) -> Lock:
     """
     folder = storage.local
     if folder is not None:
-        return Lock(storage, run_id, _file=_lock_file(folder, storage))
+        descriptor = _lock_file(folder, storage)
+        local = Lock(storage, run_id)
+        local._release = weakref.finalize(local, os.close, descriptor)  # noqa: SLF001 (its maker)
+        return local
     if _holder(storage):
         raise _locked(storage)
     until = time.time() + LIFE_SECONDS
@@ -91,19 +98,20 @@ def lock(storage: Storage, run_id: str) -> Lock:
     return Lock(storage, run_id, until)
 
 
-def _lock_file(folder: Path, storage: Storage) -> IO[str]:
+def _lock_file(folder: Path, storage: Storage) -> int:
+    """Return a descriptor that holds the lock until it is closed or the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
+        descriptor = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         problem = f"Cannot write in {folder} ({type(error).__name__})"
         raise StorageError(problem) from None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        os.close(descriptor)
         raise _locked(storage) from None
-    return file
+    return descriptor
 
 
 def _told(run_id: str, until: float) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe.csv_lines import csv_lines
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tap_nudgescribe.profile import ProfileField
     from target_nudgescribe.workspace import Workspace
 
 
@@ -42,9 +44,16 @@ class HeldPage:
     customer_ids: list[str]
 
 
-def comparable(fields: Sequence[ProfileField]) -> tuple[str, ...]:
-    """Return the names of the fields whose values can be read: encrypted ones cannot."""
-    return tuple(field.name for field in fields if not field.encrypted)
+def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint64]:
+    """Return prints of some fields by which what was sent and what is held can be compared.
+
+    CSV has no difference between null and a blank that every reader sees, so they count as one.
+    """
+    columns = [texts_of(cells, name) for name in names]
+    blanks = [pc.equal(column, pa.scalar("")) for column in columns]
+    nothing = pa.scalar(None, pa.string())
+    filled = [pc.if_else(b, nothing, c) for b, c in zip(blanks, columns, strict=True)]
+    return row_prints(csv_lines(filled), names)
 
 
 def held(
@@ -88,9 +97,8 @@ def held(
             continue
         profiles = [customer.get("profile") or {} for customer in customers]
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
-        columns = [texts_of(cells, name) for name in names]
         yield HeldPage(
             key_prints([texts_of(cells, name) for name in key]),
-            row_prints(csv_lines(columns), names),
+            comparable_prints(cells, names),
             [str(customer["customer_id"]) for customer in customers],
         )

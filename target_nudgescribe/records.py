@@ -310,7 +310,7 @@ def _once(scene: Scene, record: Record, change: Callable[[], object]) -> str:
     if scene.workspace.dry_run:
         return "planned"
     key = _print(record)
-    assert scene.ledger  # noqa: S101 (given to the kinds that need it)
+    assert scene.ledger is not None  # noqa: S101 (given to the kinds that need it)
     known = int(scene.ledger.find(key)["status"][0])
     if known == books.SENT:
         return "unchanged"

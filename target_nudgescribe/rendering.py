@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ LONGEST_NUMBER = 400
 """Characters of a number that is written out, enough for any float; a longer one is refused."""
 
 _EXACT = Context(prec=2 * LONGEST_NUMBER, rounding=ROUND_HALF_EVEN)
+
+_choose: Any = pc.if_else  # its stub allows no scalars among the arrays
 
 _PLAIN_NUMBER = r"^(0|-?[1-9]\d{0,30}|-?(0|[1-9]\d{0,30})\.\d{0,28}[1-9])$"
 _ISO_MOMENT = (
@@ -59,7 +61,7 @@ def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
     even to its currency's digits. Text is left as it is. A blank is null, except in text.
     """
     kind = field.field_type.lower()
-    if kind in {"number", "currency", "date", "enum"}:
+    if kind in {"number", "currency", "date", "enum", "char"}:
         blank = pc.equal(texts, pa.scalar(""))
         if pc.any(blank).as_py():
             texts = pc.if_else(blank, pa.scalar(None, pa.string()), texts)
@@ -70,25 +72,27 @@ def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
     if kind == "date":
         return _dates(texts, field.field_format or "")
     if kind == "enum" and field.options:
-        return _options(texts, field.options)
+        known = pc.is_in(texts, value_set=pa.array(field.options, pa.string()))
+        return _only(texts, known, "not_an_option")
+    if kind == "char":
+        return _only(texts, pc.equal(pc.utf8_length(texts), pa.scalar(1, pa.int32())), "not_a_char")
     return _texts(texts)
 
 
 def _texts(texts: pa.StringArray) -> Rendered:
     if not holds_any(texts, b"\0"):
         return Rendered(texts, {})
-    nul = pc.match_substring(texts, "\0")
-    faults = faults_at(nul, "nul_character")
-    return Rendered(pc.if_else(nul, pa.scalar(None, pa.string()), texts), faults)
+    return _only(texts, pc.invert(pc.match_substring(texts, "\0")), "nul_character")
 
 
-def _options(texts: pa.StringArray, options: tuple[str, ...]) -> Rendered:
-    known = pc.is_in(texts, value_set=pa.array(options, pa.string()))
-    wrong = pc.and_(texts.is_valid(), pc.invert(known))
-    faults = faults_at(wrong, "not_an_option")
+def _only(texts: pa.StringArray, right: pa.BooleanArray, code: str) -> Rendered:
+    """Keep the texts that are right; the others are faults of one code."""
+    wrong = pc.and_(texts.is_valid(), pc.invert(right))
+    faults = faults_at(wrong, code)
     if not faults:
         return Rendered(texts, faults)
-    return Rendered(pc.if_else(wrong, pa.scalar(None, pa.string()), texts), faults)
+    values: pa.StringArray = _choose(wrong, pa.scalar(None, pa.string()), texts)
+    return Rendered(values, faults)
 
 
 def _numbers(texts: pa.StringArray) -> Rendered:
@@ -126,7 +130,8 @@ def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
     fraction = rf"(\.\d{{1,{digits}}}0*)?" if digits else r"(\.0+)?"
     fits = pc.match_substring_regex(texts, rf"^-?\d{{1,25}}{fraction}$")
     if pc.all(fits).as_py():
-        return Rendered(texts.cast(pa.decimal128(38, digits)).cast(pa.string()), {})
+        exact: Any = texts.cast(pa.decimal128(38, digits)).cast(pa.string())
+        return Rendered(exact, {})
     values, faults = _each(texts.to_pylist(), amount, "not_an_amount")
     return Rendered(pa.array(values, pa.string()), faults, rounded)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
+import signal
 import sys
 import uuid
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 REJECTED, UNKNOWN = 3, 5
 """Exit codes for more rejected rows than allowed, and for rows of unknown outcome."""
+
+INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,14 @@ class TargetNudgescribe(Target):
         self._ending = True
         super().process_endofpipe()
         self._finish()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        """Let the next run in."""
+        for work in self._works.values():
+            if work.lock:
+                work.lock.release()
+                work.lock = None
 
     def _finish(self) -> None:
         """Do what is done once, after the last row and before the last state."""
@@ -343,9 +355,7 @@ class TargetNudgescribe(Target):
             if not self.errand.dry_run and self._works:
                 self.storage.below("runs").write(f"{self.run_id}.json", told.encode())
         finally:
-            for work in self._works.values():
-                if work.lock:
-                    work.lock.release()
+            self._unlock()
 
     @property
     def workspace_known(self) -> bool:
@@ -382,7 +392,12 @@ class TargetNudgescribe(Target):
                 )
             return target.run(file_input)
 
-        sys.exit(ended(run, cls.logger))
+        code = ended(run, cls.logger)
+        if code in INTERRUPTED:
+            # Threads that wait for an answer must not keep an interrupted run alive.
+            logging.shutdown()
+            os._exit(code)
+        sys.exit(code)
 
     @classmethod
     @override

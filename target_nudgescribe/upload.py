@@ -46,7 +46,7 @@ class Verdict:
 
     Attributes:
         confirmed: The API says that it has them.
-        queued: The API says that it will have them.
+        queued: The API says that it will have them, or takes them without any figure.
         unknown: No sound answer: they may be there or not.
         refused: Why the API does not take them, by row.
         attempts: How often each row was sent.
@@ -113,7 +113,7 @@ class _Batch:
         return self._send(rows, validate_only=False)
 
     def _judge(self, rows: NDArray[np.intp], answer: Upload) -> None:
-        """Believe an answer only if its figures, where it has any, cover all rows."""
+        """Believe an answer only if it has figures that cover all rows."""
         landed = (
             None
             if answer.created is None or answer.updated is None
@@ -121,7 +121,7 @@ class _Batch:
         )
         if answer.accepted is not None and answer.accepted < len(rows):
             self._verdict.unknown.append(rows)
-        elif answer.job_id is not None:
+        elif answer.job_id is not None or (answer.accepted is None and landed is None):
             self._verdict.queued.append(rows)
         elif landed is not None and landed < len(rows):
             self._verdict.unknown.append(rows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from target_nudgescribe.rendering import Rendered, render
 from target_nudgescribe.rows import texts_of
@@ -25,6 +26,7 @@ MESSAGES = {
     "number_too_long": "The number has more digits than can be sent",
     "not_an_amount": "The field takes amounts, and this is none, or an ambiguous one",
     "not_a_date": "The field takes dates, and this is none in ISO 8601 or the field's format",
+    "not_a_char": "The field takes a single character",
     "not_an_option": "The value is none of the field's options",
     "nul_character": "The text holds the character U+0000",
     "not_unicode": "The text is no valid Unicode",
@@ -86,7 +88,7 @@ def check(rows: Rows, stream: StreamMap) -> Checked:
         if lacking is not None:
             empty &= ~lacking
         if field.name in stream.key:
-            keyless &= np.asarray(rendered.values.is_null())
+            keyless &= blank(rendered.values)
         if empty.any():
             code = "null_refused" if mapped.null_policy == "fail" else "required"
             if mapped.null_policy == "keep":
@@ -115,6 +117,11 @@ def _rendered(rows: Rows, mapped: MappedField) -> tuple[Rendered, NDArray[np.boo
     texts = texts_of(rows.table, mapped.column)
     lacking = rows.missing.get(mapped.column)
     return render(mapped.field, texts), None if lacking is None else np.array(lacking)
+
+
+def blank(values: pa.StringArray) -> NDArray[np.bool_]:
+    """Return which values are null or an empty text."""
+    return np.asarray(pc.equal(values, pa.scalar("")).fill_null(True))  # noqa: FBT003 (a value)
 
 
 def _empty(values: pa.StringArray, faults: Mapping[int, str]) -> NDArray[np.bool_]:

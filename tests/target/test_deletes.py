@@ -1,0 +1,149 @@
+"""Deletes: only whom somebody named, only within bounds, never by guessing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_nudgescribe.target import Errand
+from tests.sandbox import Fault
+from tests.target.sending import row, schema, state
+
+if TYPE_CHECKING:
+    from tests.target.sending import Sending
+
+MIRROR = {"mode": "mirror", "mirror_trusts_end_of_input": True}
+
+
+def refs(send: Sending) -> list[str]:
+    return sorted(send.customers)
+
+
+def gone(number: int) -> Any:
+    return row(number, _sdc_deleted_at="2026-01-01T00:00:00Z")
+
+
+def test_a_row_that_says_deleted_deletes_its_customer(send: Sending) -> None:
+    send(schema(), row(1), row(2), row(3))
+    sent = send(schema(), gone(1), gone(9), row(2, first_name="x"), state())
+    assert (sent.code, len(sent.states)) == (0, 1)
+    assert sent.outcomes() == {"deleted": 2, "sent": 1}
+    assert sent.counts()["already_gone"] == 1
+    assert refs(send) == ["r-2", "r-3"]
+    assert send(schema(), gone(1)).outcomes() == {"unchanged": 1}
+
+
+def test_the_column_need_not_be_in_the_schema_nor_the_row_be_whole(send: Sending) -> None:
+    send(schema(), row(1))
+    bare = {"type": "RECORD", "stream": "people", "record": {"ref": "r-1", "birthday": "canary"}}
+    bare["record"] |= {"_sdc_deleted_at": "2026-01-01"}  # type: ignore[operator]
+    assert send(schema(), bare).outcomes() == {"deleted": 1}
+    assert refs(send) == []
+
+
+def test_the_last_row_of_a_customer_decides_whether_there_is_one(send: Sending) -> None:
+    sent = send(schema(), gone(1), row(1), row(2), gone(2), batch_size_rows=1)
+    assert sum(sent.outcomes().values()) == 4
+    assert refs(send) == ["r-1"]
+
+
+def test_in_mode_delete_every_row_names_whom_to_delete(send: Sending) -> None:
+    send(schema(), row(1), row(2))
+    only = schema(ref={"type": "string"})
+    named = {"type": "RECORD", "stream": "people", "record": {"ref": "r-2"}}
+    column_map = {"Customer Ref": "ref"}
+    assert send(only, named, mode="delete", column_map=column_map).outcomes() == {"deleted": 1}
+    assert refs(send) == ["r-1"]
+
+
+@pytest.mark.parametrize("bound", [{"max_delete_rows": 1}, {"max_delete_percent": 60}])
+def test_more_deletes_than_allowed_delete_nobody(send: Sending, bound: Any) -> None:
+    send(schema(), row(1), row(2), row(3))
+    sent = send(schema(), gone(1), gone(2), state(), **bound)
+    assert (sent.code, sent.states) == (3, [])
+    assert sent.reasons() == {"too_many_deletes": 2}
+    assert len(refs(send)) == 3
+
+
+def test_a_dry_run_counts_deletes_and_deletes_nobody(send: Sending) -> None:
+    send(schema(), row(1), row(2))
+    sent = send(schema(), gone(1), errand=Errand(dry_run=True))
+    assert sent.outcomes() == {"planned": 1}
+    assert len(refs(send)) == 2
+
+
+def test_a_delete_without_an_answer_is_unknown_and_done_again(send: Sending) -> None:
+    send(schema(), row(1))
+    send.sandbox.inject(Fault("delete_customers", "reset"))
+    sent = send(schema(), gone(1), state())
+    assert (sent.code, sent.states, sent.outcomes()) == (5, [], {"unknown": 1})
+    assert send(schema(), gone(1)).outcomes() == {"deleted": 1}
+
+
+def test_mirror_deletes_whom_it_sent_and_nobody_else(send: Sending) -> None:
+    send(schema(), row(1), row(2), row(3))
+    other = send.customers["r-1"]
+    send.group.customers["x"] = type(other)(
+        "x", {"Customer Ref": "theirs"}, other.created_at, other.updated_at
+    )
+    sent = send(schema(), row(1), row(2, first_name="new"), state(), **MIRROR)
+    assert sent.code == 0
+    assert sent.outcomes() == {"unchanged": 1, "sent": 1}
+    assert sent.counts()["mirror_deleted"] == 1
+    assert refs(send) == ["r-1", "r-2", "theirs"]
+
+
+@pytest.mark.parametrize("case", ["bare_end", "empty", "keyless", "lost_ledger", "dry_run"])
+def test_mirror_deletes_nobody_in_doubt(send: Sending, case: str) -> None:
+    send(schema(), row(1), row(2))
+    messages, config, errand = [schema(), row(1)], dict(MIRROR), None
+    if case == "bare_end":
+        config["mirror_trusts_end_of_input"] = False
+    elif case == "empty":
+        messages.pop()
+    elif case == "keyless":
+        messages.append(row(2, ref=None))
+    elif case == "dry_run":
+        errand = Errand(dry_run=True)
+    else:
+        for file in (send.folder / "state" / "ledgers").rglob("base-*.parquet"):
+            file.unlink()
+    send(*messages, errand=errand, **config)
+    assert refs(send) == ["r-1", "r-2"]
+
+
+def test_mirror_is_refused_for_an_incremental_stream(send: Sending) -> None:
+    incremental = schema() | {"bookmark_properties": ["birthday"]}
+    sent = send(incremental, row(1), **MIRROR)
+    assert sent.code == 4
+    assert "incrementally" in sent.logged
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_activate_version_behind_the_last_row_proves_that_the_table_is_whole(
+    send: Sending, *, trusted: bool
+) -> None:
+    send(schema(), row(1), row(2))
+    version = {"type": "ACTIVATE_VERSION", "stream": "people", "version": 1}
+    messages = [schema(), row(1), version] if trusted else [schema(), version, row(1)]
+    send(*messages, mode="mirror")
+    assert refs(send) == (["r-1"] if trusted else ["r-1", "r-2"])
+
+
+def test_a_tap_that_crashed_with_mirror_on_deletes_nobody(send: Sending) -> None:
+    send(schema(), *(row(n) for n in range(30)))
+    version = {"type": "ACTIVATE_VERSION", "stream": "people", "version": 2}
+    sent = send(schema(), version, *(row(n) for n in range(3)), mode="mirror")
+    assert sent.code == 0
+    assert len(refs(send)) == 30
+
+
+def test_an_encrypted_key_deletes_nobody_and_says_why(send: Sending) -> None:
+    fields = send.sandbox.account.fields_of(send.group.workspace_id)
+    next(field for field in fields if field.field_name == "Customer Ref").encrypted = True
+    send(schema(), row(1))
+    sent = send(schema(), gone(1), state())
+    assert (sent.code, sent.states) == (1, [])
+    assert "encrypted" in sent.logged
+    assert refs(send) == ["r-1"]
