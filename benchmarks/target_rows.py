@@ -10,7 +10,6 @@ from tap_nudgescribe.client import Upload
 from tap_nudgescribe.transport import ConnectionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 COLUMNS: dict[str, dict[str, Any]] = {"email": {"type": "string"}}
@@ -90,7 +89,6 @@ class TakesEverything:
     )
     bytes: int = 0
     uploads: int = 0
-    rows: int = 0
     groups: list[dict[str, Any]] = field(
         default_factory=lambda: [{"customer_group_id": "g", "name": "Everyone"}]
     )
@@ -107,8 +105,8 @@ class TakesEverything:
         """Count what would have been sent."""
         self.bytes += len(csv)
         self.uploads += 1
-        self.rows += csv.count(b"\r\n") - 1
-        return Upload(job_id=None, accepted=None, created=None, updated=None)
+        rows = csv.count(b"\r\n") - 1
+        return Upload(job_id=None, accepted=rows, created=rows, updated=0)
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -121,10 +119,3 @@ def settings(folder: Path) -> dict[str, Any]:
         "customer_group": "Everyone",
         "state_uri": str(folder / "state"),
     }
-
-
-def lines(numbers: range) -> Iterator[bytes]:
-    """Yield the RECORD lines of some rows."""
-    for number in numbers:
-        message = {"type": "RECORD", "stream": "people", "record": record(number)}
-        yield json.dumps(message).encode() + b"\n"

@@ -38,9 +38,16 @@ def row_prints(lines: pa.StringArray, names: Iterable[str]) -> NDArray[np.uint64
 
 
 def prints(texts: pa.StringArray, salt: bytes) -> NDArray[np.uint64]:
-    """Return the print of each text; equal texts have equal prints under one salt."""
+    """Return the print of each text; equal texts have equal prints under one salt.
+
+    Args:
+        texts: Null counts as an empty text.
+        salt: At most 16 bytes.
+    """
     binary = texts.cast(pa.binary()).to_pylist()
-    digests = b"".join([blake2b(text or b"", digest_size=16, key=salt).digest() for text in binary])
+    digests = b"".join(
+        [blake2b(text or b"", digest_size=16, person=salt).digest() for text in binary]
+    )
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
 
 

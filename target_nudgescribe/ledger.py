@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -43,7 +42,12 @@ ENTRY = np.dtype(
 
 _KEPT = [name for name in ENTRY.names or () if name != "seen"]
 
+_SCHEMA = pa.schema([(name, pa.from_numpy_dtype(ENTRY[name])) for name in _KEPT])
+
 MOST_CODES = 255
+
+AT_ONCE = 100_000
+"""Entries that are copied at once."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Ledger:
         """Read the ledger."""
         self._storage = storage
         self._writable = writable
-        self._segments: list[_Segment] = []
+        self._base = _Segment.of(np.zeros(0, ENTRY))
+        self._fresh: list[_Segment] = []
         self._generation = 0
         self._based = False
         self._deltas = 0
@@ -99,15 +104,11 @@ class Ledger:
         """Whether files that the ledger needs are gone: nothing is known then."""
         self._load()
 
-    def __len__(self) -> int:
-        """Return an upper bound of the number of keys."""
-        return sum(len(segment.keys) for segment in self._segments)
-
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.void]:
         """Return the entry of each key, of status 0 for an unknown one, and mark it as seen."""
         found = np.zeros(len(keys), ENTRY)
         todo = np.arange(len(keys))
-        for segment in reversed(self._segments):
+        for segment in [self._base, *reversed(self._fresh)]:
             if not len(todo):
                 break
             places, same = segment.find(keys[todo])
@@ -137,10 +138,11 @@ class Ledger:
         if self._writable:
             self._write_delta(segment, self._deltas)
             self._deltas += 1
-        self._add(segment)
+        self._take_in(segment)
 
     def _write_delta(self, segment: _Segment, number: int) -> None:
-        self._storage.write(self._delta_name(number), _encode(segment.entries))
+        with self._storage.writing(self._delta_name(number)) as file:
+            _write(file, [segment.entries])
         self._commit(number + 1)
 
     def code(self, name: str) -> int:
@@ -154,39 +156,48 @@ class Ledger:
 
     def unseen(self) -> NDArray[np.void]:
         """Return the entries of keys that were sent and that this run has not met."""
-        entries = self._merged()
-        unseen: NDArray[np.void] = entries[(entries["status"] == SENT) & ~entries["seen"]]
-        return unseen
-
-    def sent(self) -> int:
-        """Return how many keys are in the account because of this ledger."""
-        return int((self._merged()["status"] == SENT).sum())
+        parts = [self._base.entries, self._gathered().entries]
+        return np.concatenate([part[(part["status"] == SENT) & ~part["seen"]] for part in parts])
 
     def compact(self) -> None:
         """Write one base instead of base and deltas."""
         if not self._writable or not self._deltas:
             return
-        entries = self._merged()
         self._generation += 1
-        self._storage.write(self._base_name(), _encode(entries))
+        with self._storage.writing(self._base_name()) as file:
+            _write(file, self._in_order())
         self._based, self._deltas = True, 0
         self._commit(0)
 
-    def _add(self, segment: _Segment) -> None:
-        """Add a segment; segments of like size become one, so that there are few."""
-        self._segments.append(segment)
-        while len(self._segments) > 1 and len(self._segments[-2].keys) < 2 * len(
-            self._segments[-1].keys
-        ):
-            newer, older = self._segments.pop(), self._segments.pop()
-            merged = np.concatenate([older.entries, newer.entries])
-            self._segments.append(_Segment.of(merged))
+    def _in_order(self) -> Iterator[NDArray[np.void]]:
+        """Yield all entries in the order of their keys, not too many at once."""
+        base, fresh = self._base, self._gathered()
+        before = 0
+        for start in range(0, max(len(base.keys), 1), AT_ONCE):
+            end = start + AT_ONCE
+            last = end >= len(base.keys)
+            until = len(fresh.keys) if last else int(np.searchsorted(fresh.keys, base.keys[end]))
+            parts = [base.entries[start:end], fresh.entries[before:until]]
+            yield _Segment.of(np.concatenate(parts)).entries
+            before = until
 
-    def _merged(self) -> NDArray[np.void]:
-        if len(self._segments) > 1:
-            merged = np.concatenate([segment.entries for segment in self._segments])
-            self._segments = [_Segment.of(merged)]
-        return self._segments[0].entries if self._segments else np.zeros(0, ENTRY)
+    def _take_in(self, segment: _Segment) -> None:
+        """Change the entries of known keys in place, and keep new ones beside the base."""
+        both = np.stack([segment.keys, segment.entries["key_2"]], axis=1)
+        places, same = self._base.find(both)
+        self._base.entries[places[same]] = segment.entries[same]
+        if not same.all():
+            self._fresh.append(_Segment(segment.keys[~same], segment.entries[~same]))
+        # Segments of like size become one, so that there are few.
+        while len(self._fresh) > 1 and len(self._fresh[-2].keys) < 2 * len(self._fresh[-1].keys):
+            newer, older = self._fresh.pop(), self._fresh.pop()
+            self._fresh.append(_Segment.of(np.concatenate([older.entries, newer.entries])))
+
+    def _gathered(self) -> _Segment:
+        """Return what is beside the base as one segment."""
+        whole = [segment.entries for segment in self._fresh] or [np.zeros(0, ENTRY)]
+        self._fresh = [_Segment.of(np.concatenate(whole))]
+        return self._fresh[0]
 
     def _load(self) -> None:
         """Read the base and the deltas that hold.
@@ -200,20 +211,19 @@ class Ledger:
         self._generation, self._deltas = told["generation"], told["deltas"]
         self._based = told["based"]
         self.codes = told["codes"]
-        for entries in self._files():
-            if entries is None:
-                self._segments, self.codes, self.lost = [], [""], True
-                self._generation, self._based, self._deltas = self._generation + 1, False, 0
-                return
-            self._add(_Segment.of(entries))
-
-    def _files(self) -> Iterator[NDArray[np.void] | None]:
         names = [self._delta_name(number) for number in range(self._deltas)]
-        if self._based:
-            names.insert(0, self._base_name())
-        for name in names:
-            content = self._storage.read(name)
-            yield None if content is None else _decode(content)
+        base = self._storage.open(self._base_name()) if self._based else None
+        files = [self._storage.open(name) for name in names]
+        if (self._based and base is None) or None in files:
+            self.codes, self.lost = [""], True
+            self._generation, self._based, self._deltas = self._generation + 1, False, 0
+        elif base is not None:
+            self._base = _Segment.of(_read(base))
+        for file in files:
+            if file is not None:
+                entries = _read(file)
+                if not self.lost:
+                    self._take_in(_Segment.of(entries))
 
     def _commit(self, deltas: int) -> None:
         told = {
@@ -250,17 +260,21 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     return entries
 
 
-def _encode(entries: NDArray[np.void]) -> bytes:
-    table = pa.table({name: pa.array(np.ascontiguousarray(entries[name])) for name in _KEPT})
-    sink = io.BytesIO()
-    # Prints do not compress; the rest is few different values.
-    pq.write_table(table, sink, compression="none", use_dictionary=False)
-    return sink.getvalue()
+def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]]) -> None:
+    # Prints do not compress, and everything else is little.
+    with pq.ParquetWriter(file, _SCHEMA, compression="none", use_dictionary=False) as writer:
+        for entries in parts:
+            columns = [pa.array(np.ascontiguousarray(entries[name])) for name in _KEPT]
+            writer.write_table(pa.table(columns, schema=_SCHEMA))
 
 
-def _decode(content: bytes) -> NDArray[np.void]:
-    table = pq.read_table(pa.BufferReader(content))
-    entries = np.zeros(table.num_rows, ENTRY)
-    for name in _KEPT:
-        entries[name] = table.column(name).to_numpy()
+def _read(file: IO[bytes]) -> NDArray[np.void]:
+    with file, pq.ParquetFile(file) as parquet:
+        entries = np.zeros(parquet.metadata.num_rows, ENTRY)
+        start = 0
+        for batch in parquet.iter_batches(AT_ONCE):
+            end = start + batch.num_rows
+            for name in _KEPT:
+                entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
+            start = end
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections import Counter
@@ -83,15 +84,16 @@ class BulkReader(GenericSingerReader[bytes]):
         plain, decode = self.plain, msgspec.json.Decoder(_Envelope).decode
         records = 0
         for number, line in enumerate(_lines(file_input or self.default_input), 1):
-            self._line = number
             try:
                 envelope = decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError):
+                self._line = number
                 self._slow(line, callbacks, counts)
                 continue
             if envelope.type == "RECORD" and (buffer := plain.get(envelope.stream)):
                 record = envelope.record
                 if not record:
+                    self._line = number
                     raise self._not_a_message
                 buffer.waiting.append(record)
                 buffer.bytes += len(line)
@@ -99,6 +101,7 @@ class BulkReader(GenericSingerReader[bytes]):
                 if len(buffer.waiting) >= buffer.most or buffer.bytes >= buffer.most_bytes:
                     buffer.flush()
             else:
+                self._line = number
                 self._slow(line, callbacks, counts)
         counts["RECORD"] += records
         return counts
@@ -151,6 +154,7 @@ class BulkReader(GenericSingerReader[bytes]):
 
 def _lines(source: IO[Any]) -> Iterable[bytes]:
     """Return lines as bytes, whether the input is binary or (as in the SDK's tests) text."""
-    binary = getattr(source, "buffer", source)
-    for line in binary:
-        yield line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
+    binary: IO[Any] = getattr(source, "buffer", source)
+    if isinstance(binary, io.TextIOBase):
+        return (line.encode("utf-8", "surrogatepass") for line in binary)
+    return binary

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import smart_open
 
 from tap_nudgescribe.errors import NudgescribeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class StorageError(NudgescribeError):
@@ -38,8 +42,8 @@ class Storage:
         """Return the files further down; names may hold any character."""
         return Storage("/".join((self.uri, *map(safe_name, names))))
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content; None if there is none.
+    def open(self, name: str) -> IO[bytes] | None:
+        """Open a file for reading; None if there is none.
 
         Raises:
             StorageError: when that cannot be known.
@@ -47,16 +51,27 @@ class Storage:
         folder = self.local
         try:
             if folder is not None:
-                return (folder / name).read_bytes()
-            with smart_open.open(f"{self.uri}/{name}", "rb") as file:
-                content: bytes = file.read()
-                return content
+                return (folder / name).open("rb")
+            file: IO[bytes] = smart_open.open(f"{self.uri}/{name}", "rb")
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 (each store has its own)
             if _is_absence(error):
                 return None
             raise self._failed(error, f"Cannot read {name}") from None
+        return file
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's content; None if there is none.
+
+        Raises:
+            StorageError: when that cannot be known.
+        """
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            return file.read()
 
     def write(self, name: str, content: bytes, **parameters: Any) -> None:  # noqa: ANN401 (smart-open)
         """Write a file, durably.
@@ -69,18 +84,27 @@ class Storage:
         Raises:
             StorageError: when it was not written.
         """
+        with self.writing(name, **parameters) as file:
+            file.write(content)
+
+    @contextmanager
+    def writing(self, name: str, **parameters: Any) -> Iterator[IO[bytes]]:  # noqa: ANN401 (smart-open)
+        """Open a file to be written bit by bit; it is there, durably, when the block has ended.
+
+        Raises:
+            StorageError: when it was not written.
+        """
         folder = self.local
         try:
             if folder is None:
-                with smart_open.open(
-                    f"{self.uri}/{name}", "wb", transport_params=parameters
-                ) as file:
-                    file.write(content)
+                place = f"{self.uri}/{name}"
+                with smart_open.open(place, "wb", transport_params=parameters) as file:
+                    yield file
                 return
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{name}.{os.getpid()}"
             with temporary.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(folder / name)

@@ -137,4 +137,4 @@ class Sending:
     def rejects(self) -> list[dict[str, Any]]:
         """Return all rejects of all runs."""
         files = sorted((self.folder / "state" / "rejects").rglob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [json.loads(line) for file in files for line in file.read_text().split("\n") if line]

@@ -1,0 +1,209 @@
+"""BATCH files, object stores, and rows of this package's own tap."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from tap_nudgescribe.errors import UploadRefusedError
+from target_nudgescribe.ledger import Ledger
+from target_nudgescribe.lock import LockedError, lock
+from target_nudgescribe.storage import Storage
+from tests.sandbox import Fault
+from tests.target.sending import row, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.target.sending import Sending
+
+
+def batch(path: Path, form: str, compression: str | None) -> dict[str, Any]:
+    return {
+        "type": "BATCH",
+        "stream": "people",
+        "encoding": {"format": form, "compression": compression},
+        "manifest": [path.as_uri()],
+    }
+
+
+RECORDS = [row(n, birthday="1990-02-03", total_spend=n + 0.5)["record"] for n in range(30)]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_batch_files_arrive_as_records_do(send: Sending, form: str, *, mapped: bool) -> None:
+    path = send.folder / f"rows.{form}"
+    lines = "".join(json.dumps(record) + "\n" for record in RECORDS).encode()
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    else:
+        path.write_bytes(gzip.compress(lines) if form.endswith("gz") else lines)
+    compression = "gzip" if form.endswith("gz") else None
+    message = batch(path, form.removesuffix(".gz"), compression)
+    maps = {"people": {"first_name": "first_name.upper()"}} if mapped else None
+    before = row(3, first_name="older")
+    sent = send(schema(), before, message, state(), stream_maps=maps, batch_size_rows=8)
+    assert (sent.code, len(sent.states)) == (0, 1)
+    assert sum(sent.outcomes().values()) == 31
+    assert len(send.customers) == 30
+    name = "NAME 3" if mapped else "Name 3"
+    assert send.customers["r-3"].profile["First Name"] == name
+    assert send.customers["r-3"].profile["Birthday"] == "03/02/1990"
+    if not mapped:
+        assert send(schema(), *(row(0) | {"record": r} for r in RECORDS)).outcomes() == {
+            "unchanged": 30
+        }
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """Run an S3 of our own."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    given_ = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    old = {name: os.environ.get(name) for name in given_}
+    os.environ.update(given_)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="state")
+    client.close()
+    yield "s3://state/target"
+    for name, value in old.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
+    server.stop()
+
+
+S3 = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning",  # smart-open leaves its client's sockets to the collector
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@S3
+def test_ledger_rejects_and_summaries_may_be_in_an_object_store(send: Sending, bucket: str) -> None:
+    messages = [schema(), row(1), row(2, birthday="x"), row(3)]
+    assert send(*messages, state_uri=bucket).outcomes() == {"sent": 2, "invalid": 1}
+    assert send(*messages, state_uri=bucket).outcomes() == {"unchanged": 2, "invalid": 1}
+    client = boto3.client("s3")
+    names = [found["Key"] for found in client.list_objects_v2(Bucket="state")["Contents"]]
+    client.close()
+    assert {name.split("/")[1] for name in names} == {"ledgers", "rejects", "runs"}
+
+
+@S3
+def test_a_lock_in_an_object_store_holds_until_it_is_released(bucket: str) -> None:
+    storage = Storage(bucket).below("locked")
+    first = lock(storage, "one")
+    with pytest.raises(LockedError):
+        lock(storage, "two")
+    first.renew()
+    first.release()
+    lock(storage, "two").release()
+    assert len(Ledger(storage).unseen()) == 0
+
+
+def test_what_the_tap_reads_the_target_takes_as_it_comes(
+    send: Sending, tap: Callable[..., Run]
+) -> None:
+    account = send.sandbox.account
+    source = next(group for group in account.groups.values() if len(group.customers) > 20)
+    read = tap(workspace_ids=None)
+    rows = [
+        message
+        for message in read.messages
+        if message.get("stream") == "customers"
+        and (
+            message["type"] == "SCHEMA"
+            or message["record"]["customer_group_id"] == source.customer_group_id
+        )
+    ]
+    for message in rows[1:]:
+        # It is encrypted, and the field would take what the tap has read for its text.
+        message["record"].pop("phone", None)
+    sent = send(*rows, column_map=None, max_rejected_rows=20)
+    assert sent.code == 0
+    # The account holds values that its own fields would not take, and it refuses them.
+    assert set(sent.reasons("customers")) <= {"not_a_char", "not_an_option", "not_a_number"}
+    refs = {customer.profile["Customer Ref"] for customer in source.customers.values()}
+    assert set(send.customers) <= refs
+    assert len(send.customers) == sent.outcomes("customers")["sent"] > 20
+    for ref, copy in send.customers.items():
+        original = next(c for c in source.customers.values() if c.profile["Customer Ref"] == ref)
+        assert copy.profile["E-Mail:Work"] == original.profile["E-Mail:Work"]
+        birthday = original.profile.get("Birthday")
+        assert copy.profile["Birthday"] in {birthday, None}
+
+
+@pytest.mark.parametrize(
+    "chosen", ["First Name", "größe", "Total Spend", "Joined", "Grade", "Tier"]
+)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    texts=st.lists(
+        st.one_of(
+            st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),
+            st.from_regex(r"[+-]?[0-9]{1,3}(,[0-9]{3})?(\.[0-9]{1,4})?", fullmatch=True),
+            st.dates(min_value=date(1000, 1, 1)).map(str),
+            st.sampled_from(["Bronze", "EUR 5.10", "5 EUR", "1e5", "A"]),
+        ),
+        max_size=20,
+    )
+)
+def test_our_own_checks_never_refuse_what_the_api_takes(
+    send: Sending, chosen: str, texts: list[str]
+) -> None:
+    column_map = {"Customer Ref": "ref", chosen: "value"}
+    columns = {"ref": {"type": "string"}, "value": {"type": "string"}}
+    rows = [
+        {"type": "RECORD", "stream": "people", "record": {"ref": f"r-{n}", "value": text}}
+        for n, text in enumerate(texts)
+    ]
+    sent = send(schema(**columns), *rows, column_map=column_map)
+    assert sent.target
+    rejects = [r for r in send.rejects() if r["run_id"] == sent.target.run_id]
+    assert {reject["found_by"] for reject in rejects} <= {"check"}
+    client, group = sent.target.workspace.client, send.group
+    for reject in rejects:
+        text = texts[reject["row_number"] - 1]
+        with pytest.raises(UploadRefusedError):
+            client.upload_customers(
+                group.workspace_id,
+                group.customer_group_id,
+                [{"Customer Ref": "r", chosen: text}],
+                validate_only=True,
+            )
+
+
+def test_two_runs_at_once_end_one_of_them(send: Sending) -> None:
+    def second(_: Any) -> None:
+        place = Storage(send.config["state_uri"]).below(
+            "ledgers", send.group.workspace_id, send.group.customer_group_id, "people"
+        )
+        with pytest.raises(LockedError):
+            lock(place, "another")
+
+    send.sandbox.inject(Fault("upload_customers", "change", then=second))
+    assert send(schema(), row(1)).outcomes() == {"sent": 1}
