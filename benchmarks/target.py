@@ -40,14 +40,14 @@ def run(kind: str, messages: Path, folder: Path) -> dict[str, Any]:
     """Run a kind of target over a file of messages, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.target_runs", kind, str(folder)]
     with messages.open("rb") as file:
-        done = subprocess.run(command, stdin=file, capture_output=True, check=True)  # noqa: S603
+        done = subprocess.run(command, stdin=file, capture_output=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
 def show(measure: str, figure: str, goal: str) -> None:
     """Print a line of the table."""
-    print(f"| {measure} | {figure} | {goal} |", flush=True)  # noqa: T201 (a report)
+    print(f"| {measure} | {figure} | {goal} |", flush=True)
 
 
 def speed(folder: Path, rows: int) -> None:
