@@ -101,6 +101,7 @@ class GroupWork:
         queued: Rows that the API says it will have, to be read back until they are there.
         doubted: Rows whose upload got no sound answer, to be read back once.
         doomed: Keys to be deleted and the number of the row that says so.
+        deletes: How many customers this run was to delete so far.
     """
 
     group_id: str
@@ -110,6 +111,7 @@ class GroupWork:
     queued: list[Ready] = field(default_factory=list)
     doubted: list[Ready] = field(default_factory=list)
     doomed: dict[bytes, int] = field(default_factory=dict)
+    deletes: int = 0
 
     @property
     def rows(self) -> int:
@@ -187,6 +189,7 @@ class CustomerStream:
         self._outcomes.read += len(rows)
         checked = check(rows, self.mapped)
         self._outcomes.counts["rounded"] += sum(checked.rounded.values())
+        self._outcomes.counts["ambiguous_years"] += checked.ambiguous
         deleted = self._deleted(rows)
         faults = [f for f in checked.faults if not deleted[f.row] or self._concerns_key(f)]
         groups, group_ids, group_faults = self._group_of(rows)
@@ -198,8 +201,11 @@ class CustomerStream:
         self._refuse(rows, checked, keys, faults, valid)
         for number, group_id in enumerate(group_ids):
             places = np.flatnonzero(valid & (groups == number))
+            wrong = np.flatnonzero(~valid & (groups == number))
+            work = self._work(group_id)
+            # A customer whose row is wrong is in the source all the same: mark the key as seen.
+            work.ledger.find(keys[wrong])
             if len(places):
-                work = self._work(group_id)
                 self._absorb_group(work, rows, checked, keys, places=places, deleted=deleted)
 
     def _absorb_group(  # noqa: PLR0913 (what was found out about the rows)
@@ -637,6 +643,7 @@ class CustomerStream:
             return ended
         ids, total = find_ids(self._workspace, work.group_id, self.mapped.key, doomed)
         found = [key for key in doomed if key in ids]
+        work.deletes += len(found)
         logger.warning(
             "%s: %d of %d customers are to be deleted from group %s (%s)",
             self.name,
@@ -645,7 +652,7 @@ class CustomerStream:
             group.get("name") or work.group_id,
             why,
         )
-        if too_many(len(found), total, self._config):
+        if too_many(work.deletes, total, self._config):
             logger.error(
                 "%s: that is more than max_delete_rows or max_delete_percent allow, so nobody is "
                 "deleted",

@@ -55,14 +55,11 @@ def preflight(  # noqa: PLR0913 (what is compared)
     first, _ = map_stream(columns, workspace.fields.values(), config)
     planned: list[ProfileField] = []
     if config.get("create_missing_fields"):
+        key = _key_to_create(workspace, key_properties, config)
         planned = [
-            new_field(workspace.workspace_id, name, properties[name], unique=name in key_properties)
+            new_field(workspace.workspace_id, name, properties[name], unique=name in key)
             for name in first.unknown
         ]
-        if any(field.unique_identifier for field in workspace.fields.values()) or config.get(
-            "identifier"
-        ):
-            planned = [_plain(field) for field in planned]
     fields = [*workspace.fields.values(), *planned]
     mapped, problems = map_stream(columns, fields, config)
     if mapped.unknown and config.get("unknown_columns") == "refuse":
@@ -110,8 +107,13 @@ def new_field(
     return ProfileField(workspace_id, "", name, field_type, field_format, unique_identifier=unique)
 
 
-def _plain(field: ProfileField) -> ProfileField:
-    return ProfileField(field.workspace_id, "", field.name, field.field_type, field.field_format)
+def _key_to_create(
+    workspace: Workspace, key_properties: Sequence[str], config: Mapping[str, Any]
+) -> Sequence[str]:
+    """Return which new fields are unique identifiers: none if the workspace has one already."""
+    if any(field.unique_identifier for field in workspace.fields.values()):
+        return ()
+    return (config["identifier"],) if config.get("identifier") else key_properties
 
 
 def _group_problems(workspace: Workspace, group: str, config: Mapping[str, Any]) -> list[Problem]:

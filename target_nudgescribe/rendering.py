@@ -47,11 +47,13 @@ class Rendered:
         values: Texts; null where the source is null or faulty.
         faults: Where a value does not fit the field, and why.
         rounded: How many amounts had more digits than their currency has.
+        ambiguous: How many dates are of a century that the format's two digits do not tell.
     """
 
     values: pa.StringArray
     faults: Faults
     rounded: int = 0
+    ambiguous: int = 0
 
 
 def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
@@ -153,16 +155,24 @@ def _dates(texts: pa.StringArray, pattern: str) -> Rendered:
     render = _day_renderer(pattern)
     encoded = texts.dictionary_encode()
     # A run has few different days, whatever the number of its rows.
-    distinct, wrong = _each(encoded.dictionary.to_pylist(), render, "not_a_date")
+    days = encoded.dictionary.to_pylist()
+    distinct, wrong = _each(days, render, "not_a_date")
     values = pa.array(distinct, pa.string()).take(encoded.indices)
+    ambiguous = 0
+    if "yyyy" not in pattern:
+        other = [
+            told is not None and form.parse(told) != parse_day(str(day), form)
+            for told, day in zip(distinct, days, strict=True)
+        ]
+        ambiguous = pc.sum(pa.array(other, pa.bool_()).take(encoded.indices)).as_py() or 0
     if not wrong:
-        return Rendered(values, {})
+        return Rendered(values, {}, ambiguous=ambiguous)
     faults = {
         index: wrong[place]
         for index, place in enumerate(encoded.indices.to_pylist())
         if place in wrong
     }
-    return Rendered(values, faults)
+    return Rendered(values, faults, ambiguous=ambiguous)
 
 
 @lru_cache(maxsize=32)

@@ -127,6 +127,7 @@ class CustomersSink(NudgescribeSink):
             incremental=self.target.is_incremental(self.stream_name),
         )
         self.customers = self.target.customer_stream(self.stream_name, mapped)
+        self._warn_of_required({one.field.name for one in mapped.fields})
         self._reader = RecordReader(properties)
         self._dicts: list[dict[str, Any]] = []
         self.raw = RawRecords(
@@ -206,6 +207,18 @@ class CustomersSink(NudgescribeSink):
         require_keys(self.stream_name, self.key_properties, present)
         self.tally_record_read(len(rows))
         self.record_counter_metric.increment(len(rows))
+
+    def _warn_of_required(self, sent: set[str]) -> None:
+        """Say which fields a new customer must have and would not get."""
+        fields = self.target.workspace.fields.values()
+        lacking = sorted(
+            field.name for field in fields if field.required and field.name not in sent
+        )
+        if lacking and self.config["mode"] != "delete":
+            self.target.warn(
+                f"{self.stream_name}: no column goes into {', '.join(lacking)}, which the "
+                "workspace requires: the API will take no new customer"
+            )
 
     def _warn_of_undeclared(self, names: set[str]) -> None:
         """Say once of each column that it is not in the SCHEMA, so that it goes nowhere."""

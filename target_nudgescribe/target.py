@@ -16,8 +16,10 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import click
 from singer_sdk import Target
 from singer_sdk import typing as th
+from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
 from tap_nudgescribe.client import NudgescribeClient
@@ -30,7 +32,7 @@ from target_nudgescribe.lock import lock
 from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.records import KINDS, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
-from target_nudgescribe.singer import BulkReader
+from target_nudgescribe.singer import BulkReader, InputError
 from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
 from target_nudgescribe.workspace import Workspace
@@ -322,6 +324,13 @@ class TargetNudgescribe(Target):
         except Interrupted:
             ending = "interrupted"
             raise
+        except (MissingKeyPropertiesError, RecordsWithoutSchemaException) as error:
+            problem = str(error).rstrip(".")
+            raise InputError(problem) from None
+        except InvalidInputLine:
+            # Its text is the line.
+            problem = "A message of the input lacks what its type needs"
+            raise InputError(problem) from None
         finally:
             self._close(ending)
         return code

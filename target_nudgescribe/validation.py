@@ -60,6 +60,7 @@ class Checked:
         faults: Everything that is wrong, in the order of the rows.
         valid: Which rows are right.
         rounded: How many amounts were rounded, by field.
+        ambiguous: How many dates are of a century that two digits do not tell.
     """
 
     cells: pa.Table
@@ -67,6 +68,7 @@ class Checked:
     faults: list[Fault]
     valid: NDArray[np.bool_]
     rounded: Counter[str]
+    ambiguous: int
 
 
 def check(rows: Rows, stream: StreamMap) -> Checked:
@@ -77,11 +79,13 @@ def check(rows: Rows, stream: StreamMap) -> Checked:
     faults: list[Fault] = []
     rounded: Counter[str] = Counter()
     keyless = np.ones(count, bool)
+    ambiguous = 0
     for mapped in stream.fields:
         field = mapped.field
         rendered, lacking = _rendered(rows, mapped)
         if rendered.rounded:
             rounded[field.name] += rendered.rounded
+        ambiguous += rendered.ambiguous
         found = {**rendered.faults, **rows.faults.get(mapped.column or "", {})}
         faults += [Fault(i, code, field.name, mapped.column) for i, code in found.items()]
         empty = _empty(rendered.values, found)
@@ -104,7 +108,7 @@ def check(rows: Rows, stream: StreamMap) -> Checked:
     faults.sort(key=lambda fault: fault.row)
     valid = np.ones(count, bool)
     valid[[fault.row for fault in faults]] = False
-    return Checked(pa.table(cells), missing, faults, valid, rounded)
+    return Checked(pa.table(cells), missing, faults, valid, rounded, ambiguous)
 
 
 def _rendered(rows: Rows, mapped: MappedField) -> tuple[Rendered, NDArray[np.bool_] | None]:

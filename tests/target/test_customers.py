@@ -244,6 +244,28 @@ def test_stream_maps_take_the_slower_path_to_the_same_end(send: Sending) -> None
     assert send.customers["r-1"].profile["First Name"] == "NAME 1"
 
 
+def test_what_is_wrong_with_the_input_is_said_without_a_value(send: Sending) -> None:
+    keyless = {"type": "RECORD", "stream": "people", "record": {"first_name": "canary"}}
+    for message, told in (
+        (keyless, "lacks the key properties ref"),
+        (row(1, stream="strangers"), "before a corresponding schema"),
+        ({"type": "SCHEMA", "stream": "x", "canary": "canary"}, "lacks what its type needs"),
+        (b"canary", "Line 3 of the input"),
+    ):
+        sent = send(schema(), row(1), message, state())
+        assert (sent.code, sent.states) == (1, [])
+        assert told in sent.logged
+        assert "canary" not in sent.logged
+        assert "defect" not in sent.logged
+
+
+def test_rounded_amounts_and_ambiguous_years_are_counted(send: Sending) -> None:
+    columns = COLUMNS | {"trial_end": {"type": "string"}}
+    rows = [row(1, total_spend="1.005", trial_end="1950-01-02"), row(2, trial_end="2001-01-02")]
+    counts = send(schema(**columns), *rows).counts()
+    assert (counts["rounded"], counts["ambiguous_years"]) == (1, 1)
+
+
 REFS = st.integers(0, 6)
 RECORDS = st.builds(
     lambda ref, columns: row(ref, **columns),

@@ -94,7 +94,9 @@ def test_mirror_deletes_whom_it_sent_and_nobody_else(send: Sending) -> None:
     assert refs(send) == ["r-1", "r-2", "theirs"]
 
 
-@pytest.mark.parametrize("case", ["bare_end", "empty", "keyless", "lost_ledger", "dry_run"])
+@pytest.mark.parametrize(
+    "case", ["bare_end", "empty", "invalid", "keyless", "lost_ledger", "dry_run"]
+)
 def test_mirror_deletes_nobody_in_doubt(send: Sending, case: str) -> None:
     send(schema(), row(1), row(2))
     messages, config, errand = [schema(), row(1)], dict(MIRROR), None
@@ -102,6 +104,8 @@ def test_mirror_deletes_nobody_in_doubt(send: Sending, case: str) -> None:
         config["mirror_trusts_end_of_input"] = False
     elif case == "empty":
         messages.pop()
+    elif case == "invalid":
+        messages.append(row(2, birthday="x"))
     elif case == "keyless":
         messages.append(row(2, ref=None))
     elif case == "dry_run":
