@@ -164,7 +164,8 @@ def _dates(texts: pa.StringArray, pattern: str) -> Rendered:
             told is not None and form.parse(told) != parse_day(str(day), form)
             for told, day in zip(distinct, days, strict=True)
         ]
-        ambiguous = pc.sum(pa.array(other, pa.bool_()).take(encoded.indices)).as_py() or 0
+        of_rows = pa.array(other, pa.bool_()).take(encoded.indices)
+        ambiguous = len(faults_at(of_rows, "ambiguous"))
     if not wrong:
         return Rendered(values, {}, ambiguous=ambiguous)
     faults = {
