@@ -33,8 +33,12 @@ def csv_lines(columns: Sequence[pa.StringArray]) -> pa.StringArray:
 def csv_bytes(names: Sequence[str], lines: pa.StringArray) -> bytes:
     """Return a whole file: the header and some lines."""
     header = csv_lines([pa.array([name], pa.string()) for name in names])
-    parts = [*header.to_pylist(), *lines.to_pylist(), ""]
-    return LINE_END.join(map(str, parts)).encode()
+    whole = pa.concat_arrays([header, lines, pa.array([""])])
+    # One list of all lines: joining it copies bytes and makes no Python object of a line.
+    together: Any = pa.ListArray.from_arrays(pa.array([0, len(whole)], pa.int32()), whole)
+    joined: Any = pc.binary_join(together, LINE_END)
+    content: bytes = joined[0].as_buffer().to_pybytes()
+    return content
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:

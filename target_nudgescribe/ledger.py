@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -82,8 +82,9 @@ class Ledger:
     """The entries of one workspace, group and stream, in memory and at a URI.
 
     On storage there is a base, sorted by key, and a delta for each checkpoint since. The file
-    ``ledger.json`` names those that hold; it is replaced as a whole, so that a run that dies at
-    any moment leaves the last checkpoint. Names are used again, so that nothing piles up.
+    ``ledger.json`` names the base that holds, and each delta the generation of the base that it
+    follows. Each is replaced as a whole, so that a run that dies at any moment leaves the last
+    checkpoint. Names are used again, so that nothing piles up.
 
     Args:
         storage: The ledger's own folder.
@@ -97,7 +98,6 @@ class Ledger:
         self._base = _Segment.of(np.zeros(0, ENTRY))
         self._fresh: list[_Segment] = []
         self._generation = 0
-        self._based = False
         self._deltas = 0
         self.codes: list[str] = [""]
         self.lost = False
@@ -125,7 +125,7 @@ class Ledger:
         known = keys[self.find(keys)["status"] != 0]
         if self._writable and len(known):
             doubtful = new_entries(known, known, UNCERTAIN)
-            self._write_delta(_Segment.of(doubtful), self._deltas)
+            self._write_delta(_Segment.of(doubtful))
 
     def record(self, entries: NDArray[np.void]) -> None:
         """Make the outcome of some keys durable: when this returns, it is.
@@ -136,14 +136,14 @@ class Ledger:
             return
         segment = _Segment.of(entries)
         if self._writable:
-            self._write_delta(segment, self._deltas)
+            self._write_delta(segment)
             self._deltas += 1
         self._take_in(segment)
 
-    def _write_delta(self, segment: _Segment, number: int) -> None:
-        with self._storage.writing(self._delta_name(number)) as file:
-            _write(file, [segment.entries])
-        self._commit(number + 1)
+    def _write_delta(self, segment: _Segment) -> None:
+        told = {"generation": str(self._generation), "codes": json.dumps(self.codes)}
+        with self._storage.writing(self._delta_name(self._deltas)) as file:
+            _write(file, [segment.entries], told)
 
     def code(self, name: str) -> int:
         """Return the number of a reason's code."""
@@ -165,9 +165,10 @@ class Ledger:
             return
         self._generation += 1
         with self._storage.writing(self._base_name()) as file:
-            _write(file, self._in_order())
-        self._based, self._deltas = True, 0
-        self._commit(0)
+            _write(file, self._in_order(), {})
+        self._deltas = 0
+        told = {"generation": self._generation, "codes": self.codes}
+        self._storage.write("ledger.json", json.dumps(told).encode())
 
     def _in_order(self) -> Iterator[NDArray[np.void]]:
         """Yield all entries in the order of their keys, not too many at once."""
@@ -205,34 +206,20 @@ class Ledger:
         When a run died between an intent and its outcome, the last delta is that intent.
         """
         listing = self._storage.read("ledger.json")
-        if listing is None:
-            return
-        told: dict[str, Any] = json.loads(listing)
-        self._generation, self._deltas = told["generation"], told["deltas"]
-        self._based = told["based"]
-        self.codes = told["codes"]
-        names = [self._delta_name(number) for number in range(self._deltas)]
-        base = self._storage.open(self._base_name()) if self._based else None
-        files = [self._storage.open(name) for name in names]
-        if (self._based and base is None) or None in files:
-            self.codes, self.lost = [""], True
-            self._generation, self._based, self._deltas = self._generation + 1, False, 0
-        elif base is not None:
-            self._base = _Segment.of(_read(base))
-        for file in files:
-            if file is not None:
-                entries = _read(file)
-                if not self.lost:
-                    self._take_in(_Segment.of(entries))
-
-    def _commit(self, deltas: int) -> None:
-        told = {
-            "generation": self._generation,
-            "based": self._based,
-            "deltas": deltas,
-            "codes": self.codes,
-        }
-        self._storage.write("ledger.json", json.dumps(told).encode())
+        if listing is not None:
+            told: dict[str, Any] = json.loads(listing)
+            self._generation, self.codes = told["generation"], told["codes"]
+            base = self._storage.open(self._base_name())
+            self.lost = base is None
+            if base is not None:
+                self._base = _Segment.of(_read(base)[0])
+        while (file := self._storage.open(self._delta_name(self._deltas))) is not None:
+            entries, told = _read(file)
+            if int(told["generation"]) != self._generation:
+                break
+            self.codes = json.loads(told["codes"])
+            self._take_in(_Segment.of(entries))
+            self._deltas += 1
 
     def _base_name(self) -> str:
         return f"base-{self._generation % 2}.parquet"
@@ -260,15 +247,16 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     return entries
 
 
-def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]]) -> None:
+def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]], told: Mapping[str, str]) -> None:
     # Prints do not compress, and everything else is little.
-    with pq.ParquetWriter(file, _SCHEMA, compression="none", use_dictionary=False) as writer:
+    schema = _SCHEMA.with_metadata(dict(told))
+    with pq.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
         for entries in parts:
             columns = [pa.array(np.ascontiguousarray(entries[name])) for name in _KEPT]
-            writer.write_table(pa.table(columns, schema=_SCHEMA))
+            writer.write_table(pa.table(columns, schema=schema))
 
 
-def _read(file: IO[bytes]) -> NDArray[np.void]:
+def _read(file: IO[bytes]) -> tuple[NDArray[np.void], dict[str, str]]:
     with file, pq.ParquetFile(file) as parquet:
         entries = np.zeros(parquet.metadata.num_rows, ENTRY)
         start = 0
@@ -277,4 +265,5 @@ def _read(file: IO[bytes]) -> NDArray[np.void]:
             for name in _KEPT:
                 entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
             start = end
-    return entries
+        told = parquet.schema_arrow.metadata or {}
+    return entries, {name.decode(): value.decode() for name, value in told.items()}
