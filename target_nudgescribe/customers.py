@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from itertools import chain, count
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,14 @@ import pyarrow.compute as pc
 
 from tap_nudgescribe.errors import OutcomeUnknownError, SettingsError
 from target_nudgescribe import ledger as books
+from target_nudgescribe.batches import (
+    GroupWork,
+    Ready,
+    by_fields,
+    joined,
+    last_of_each_key,
+    taken,
+)
 from target_nudgescribe.csv_lines import csv_bytes, csv_lines
 from target_nudgescribe.deletes import delete_ids, find_ids, too_many
 from target_nudgescribe.fingerprints import definitions_print, key_prints, row_prints
@@ -31,8 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tap_nudgescribe.client import Upload
-    from target_nudgescribe.ledger import Ledger
-    from target_nudgescribe.lock import Lock
     from target_nudgescribe.mapping import StreamMap
     from target_nudgescribe.outcomes import StreamOutcomes
     from target_nudgescribe.rejects import RejectsFile
@@ -48,85 +53,6 @@ SAMPLE = 100
 
 OUTAGE = 3
 """After so many uploads in a row without a sound answer the run stops."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Rows that are right and that the ledger does not have, with one set of fields.
-
-    Attributes:
-        names: Profile fields, in the order of the lines' cells.
-        lines: One CSV line a row.
-        cells: The same as columns, by field.
-        keys: Print of each row's key.
-        prints: Print of each row.
-        numbers: Number of each row in the stream.
-        source: The rows as they were read.
-    """
-
-    names: tuple[str, ...]
-    lines: pa.StringArray
-    cells: pa.Table
-    keys: NDArray[np.uint64]
-    prints: NDArray[np.uint64]
-    numbers: NDArray[np.int64]
-    source: pa.Table
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.numbers)
-
-    def take(self, rows: NDArray[np.intp]) -> Ready:
-        """Return some of the rows."""
-        return replace(
-            self,
-            lines=_taken(self.lines, rows),
-            cells=_taken(self.cells, rows),
-            keys=self.keys[rows],
-            prints=self.prints[rows],
-            numbers=self.numbers[rows],
-            source=_taken(self.source, rows),
-        )
-
-
-@dataclass
-class GroupWork:
-    """What waits for one customer group.
-
-    Attributes:
-        group_id: The group.
-        ledger: What was sent to it.
-        lock: The right to write that ledger; None without storage.
-        ready: Rows to be uploaded, by their set of fields.
-        queued: Rows that the API says it will have, to be read back until they are there.
-        doubted: Rows whose upload got no sound answer, to be read back once.
-        doomed: Keys to be deleted and the number of the row that says so.
-        deletes: How many customers this run was to delete so far.
-    """
-
-    group_id: str
-    ledger: Ledger
-    lock: Lock | None
-    ready: dict[tuple[str, ...], list[Ready]] = field(default_factory=dict)
-    queued: list[Ready] = field(default_factory=list)
-    doubted: list[Ready] = field(default_factory=list)
-    doomed: dict[bytes, int] = field(default_factory=dict)
-    deletes: int = 0
-
-    @property
-    def rows(self) -> int:
-        """How many rows wait to be uploaded."""
-        return sum(len(part) for parts in self.ready.values() for part in parts)
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes they have."""
-        return sum(part.lines.nbytes for parts in self.ready.values() for part in parts)
-
-    def waits(self, keys: NDArray[np.uint64]) -> bool:
-        """Say whether a row with one of these keys waits to be uploaded or confirmed."""
-        parts = [*chain.from_iterable(self.ready.values()), *self.queued, *self.doubted]
-        return any(np.isin(keys[:, 0], part.keys[:, 0]).any() for part in parts)
 
 
 class CustomerStream:
@@ -218,7 +144,7 @@ class CustomerStream:
         places: NDArray[np.intp],
         deleted: NDArray[np.bool_],
     ) -> None:
-        last, checked = _last_of_each_key(checked, keys, places)
+        last, checked = last_of_each_key(checked, keys, places)
         self._outcomes.count("merged", len(places) - len(last))
         doomed, kept = last[deleted[last]], last[~deleted[last]]
         self._withdraw(work, keys[kept])
@@ -227,8 +153,8 @@ class CustomerStream:
             # An older row of a customer must be there before a newer one is sent.
             self._upload_all(work)
             self._confirm(work)
-        for names, among in _by_fields(checked, kept):
-            cells = _taken(checked.cells.select(names), among)
+        for names, among in by_fields(checked, kept):
+            cells = taken(checked.cells.select(names), among)
             lines = csv_lines([texts_of(cells, name) for name in names])
             prints = row_prints(lines, names)
             fresh = self._fresh(work, keys[among], prints)
@@ -236,12 +162,12 @@ class CustomerStream:
                 chosen = among[fresh]
                 ready = Ready(
                     names,
-                    _taken(lines, fresh),
-                    _taken(cells, fresh),
+                    taken(lines, fresh),
+                    taken(cells, fresh),
                     keys[chosen],
                     prints[fresh],
                     rows.first + chosen,
-                    _taken(rows.table, chosen),
+                    taken(rows.table, chosen),
                 )
                 work.ready.setdefault(names, []).append(ready)
         if work.rows >= self._most_rows or work.bytes >= self._most_bytes:
@@ -382,7 +308,7 @@ class CustomerStream:
     def _upload_all(self, work: GroupWork) -> None:
         waiting, work.ready = work.ready, {}
         for parts in waiting.values():
-            whole = _joined(parts)
+            whole = joined(parts)
             sizes = np.cumsum(np.asarray(pc.binary_length(whole.lines)) + 2)
             start = 0
             while start < len(whole):
@@ -421,7 +347,7 @@ class CustomerStream:
             if self._config["upload_encoding"] == "json":
                 customers = ready.cells.take(rows).to_pylist()
             else:
-                customers = csv_bytes(ready.names, ready.lines.take(_indices(rows)))
+                customers = csv_bytes(ready.names, taken(ready.lines, rows))
                 if not validate_only:
                     self._outcomes.counts["bytes"] += len(customers)
             return client.upload_customers(
@@ -549,7 +475,7 @@ class CustomerStream:
     def _look(self, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready]:
         """Return what of some batches the account does not show yet."""
         left = [
-            self._unconfirmed(work, _joined([part for part in waiting if part.names == names]))
+            self._unconfirmed(work, joined([part for part in waiting if part.names == names]))
             for names in dict.fromkeys(part.names for part in waiting)
         ]
         return [part for part in left if len(part)]
@@ -673,73 +599,7 @@ class CustomerStream:
         return ended
 
 
-def _indices(places: NDArray[np.intp]) -> pa.Int64Array:
-    return pa.array(places, pa.int64())
-
-
-def _taken(values: Any, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 (an array or a table)
-    """Return some rows; neighbours, as most often, without a copy."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-        return values.slice(int(rows[0]), len(rows))
-    return values.take(_indices(rows))
-
-
 def _why_not_seeded(secret: Sequence[str]) -> str:
     if secret:
         return f"the API returns {', '.join(secret)} encrypted"
     return "customer_group must be set"
-
-
-def _joined(parts: Sequence[Ready]) -> Ready:
-    """Return several batches of one set of fields as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return Ready(
-        parts[0].names,
-        pa.concat_arrays([part.lines for part in parts]),
-        pa.concat_tables([part.cells for part in parts]),
-        np.concatenate([part.keys for part in parts]),
-        np.concatenate([part.prints for part in parts]),
-        np.concatenate([part.numbers for part in parts]),
-        pa.concat_tables([part.source for part in parts]),
-    )
-
-
-def _by_fields(
-    checked: Checked, rows: NDArray[np.intp]
-) -> list[tuple[tuple[str, ...], NDArray[np.intp]]]:
-    """Part rows by the set of fields that they have."""
-    names = tuple(checked.cells.column_names)
-    if not checked.missing or not len(rows):
-        return [(names, rows)] if len(rows) else []
-    masks = np.stack([mask[rows] for mask in checked.missing.values()], axis=1)
-    sets, place_of = np.unique(masks, axis=0, return_inverse=True)
-    result = []
-    for number, lacking in enumerate(sets):
-        absent = {name for name, off in zip(checked.missing, lacking, strict=True) if off}
-        present = tuple(name for name in names if name not in absent)
-        result.append((present, rows[place_of.reshape(-1) == number]))
-    return result
-
-
-def _last_of_each_key(
-    checked: Checked, keys: NDArray[np.uint64], rows: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], Checked]:
-    """Return the last row of each key; what it leaves alone comes from the rows before it."""
-    order = rows[np.lexsort((rows, keys[rows, 1], keys[rows, 0]))]
-    new = np.append(True, (keys[order[1:]] != keys[order[:-1]]).any(axis=1))
-    if new.all():
-        return rows, checked
-    starts = np.flatnonzero(new)
-    last = order[np.append(starts[1:], len(order)) - 1]
-    if not checked.missing:
-        return np.sort(last), checked
-    cells, missing = checked.cells, dict(checked.missing)
-    for name, lacking in checked.missing.items():
-        given = np.maximum.reduceat(np.where(lacking[order], -1, np.arange(len(order))), starts)
-        place_of = np.arange(cells.num_rows)
-        place_of[last] = np.where(given < 0, last, order[given])
-        column = cells.column(name).combine_chunks().take(_indices(place_of))
-        cells = cells.set_column(cells.column_names.index(name), name, column)
-        missing[name] = lacking[place_of]
-    return np.sort(last), replace(checked, cells=cells, missing=missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_nudgescribe.columns import column_name
+from tap_nudgescribe.columns import column_name, column_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,15 @@ GROUP_COLUMNS = ("customer_group_id", "customer_group")
 DELETED_COLUMN = "_sdc_deleted_at"
 
 TAP_COLUMNS = frozenset(
-    {"workspace_id", "customer_id", "created_at", "updated_at", "_extra", *GROUP_COLUMNS}
+    {
+        "workspace_id",
+        "customer_id",
+        "profile",
+        "created_at",
+        "updated_at",
+        "_extra",
+        *GROUP_COLUMNS,
+    }
 )
 """Columns of this package's own tap that are no profile fields."""
 
@@ -145,7 +153,13 @@ def _fields_for(column: str, by_name: Mapping[str, ProfileField]) -> list[str]:
         return [column]
     if column in TAP_COLUMNS:
         return []
-    return sorted(name for name in by_name if column_name(name) == column)
+    return sorted(name for name in by_name if column in _written_as_columns(name))
+
+
+def _written_as_columns(name: str) -> set[str]:
+    """Return what the tap calls the column of a field: alone, and where names would meet."""
+    plain = column_name(name)
+    return {plain, column_names([name], reserved=[plain])[name]}
 
 
 def _group_column(

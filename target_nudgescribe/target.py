@@ -25,8 +25,9 @@ from typing_extensions import override
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import Interrupted, ended
 from tap_nudgescribe.settings import TARGET_SETTINGS
+from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.check import check
-from target_nudgescribe.customers import CustomerStream, GroupWork
+from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.lock import lock
 from target_nudgescribe.outcomes import RunOutcomes
