@@ -153,7 +153,16 @@ def test_what_the_tap_reads_the_target_takes_as_it_comes(
         for record in tap(workspace_ids=None).records("customers")
         if record["customer_group_id"] == send.group.customer_group_id
     }
-    own = {"customer_id", "customer_group_id", "created_at", "updated_at", "phone", "profile"}
+    # Loyalty points are text, because another workspace has text there: 197.0 comes back as 197.
+    own = {
+        "loyalty_points",
+        "customer_id",
+        "customer_group_id",
+        "created_at",
+        "updated_at",
+        "phone",
+        "profile",
+    }
     own |= {"_extra"}
     for message in rows[1:]:
         original = message["record"]
