@@ -67,6 +67,7 @@ class CustomerStream:
         rejects: Keeps the rows that were not taken.
         open_group: Returns what waits for a group, with its ledger.
         run_id: Names this run.
+        safe_point: Called where nothing is under way; it may end the run.
         replaying: Whether rows go out again that were rejected as they are.
     """
 
@@ -81,9 +82,11 @@ class CustomerStream:
         rejects: RejectsFile,
         open_group: Callable[[str], GroupWork],
         run_id: str,
+        safe_point: Callable[[], None] = lambda: None,
         replaying: bool = False,
     ) -> None:
         """Send nothing yet."""
+        self._safe_point = safe_point
         self._replaying = replaying
         self.name = name
         self.mapped = mapped
@@ -322,6 +325,7 @@ class CustomerStream:
         if self._workspace.dry_run:
             self._outcomes.count("planned", len(ready))
             return
+        self._safe_point()
         self._batches += 1
         if work.lock:
             work.lock.renew()
@@ -488,6 +492,7 @@ class CustomerStream:
         place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
         there = np.zeros(len(part), bool)
         for page in held(self._workspace, work.group_id, self.mapped.key, names):
+            self._safe_point()
             for key, found in zip(page.keys, page.prints, strict=True):
                 place = place_of.get(key.tobytes())
                 if place is not None:
@@ -587,6 +592,7 @@ class CustomerStream:
             self._outcomes.reasons["too_many_deletes"] += len(doomed)
             ended["rejected"] = len(doomed)
             return ended
+        self._safe_point()
         keys = np.frombuffer(b"".join(doomed), "<u8").reshape(-1, 2)
         work.ledger.intend(keys)
         status = np.full(len(doomed), books.DELETED, np.uint8)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
-import signal
 import sys
 import uuid
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.command import Interrupted, ended
+from tap_nudgescribe.command import ended, leave
+from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import TARGET_SETTINGS
 from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.check import check
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 REJECTED, UNKNOWN = 3, 5
 """Exit codes for more rejected rows than allowed, and for rows of unknown outcome."""
-
-INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,6 @@ class TargetNudgescribe(Target):
         self._bookmarked: dict[str, bool] = {}
         self._complete: dict[str, int] = {}
         self._ending = False
-        self._writing = False
-        self._signal: int | None = None
 
     @override
     @classmethod
@@ -113,8 +108,13 @@ class TargetNudgescribe(Target):
     @cached_property
     def workspace(self) -> Workspace:
         """The workspace that rows go to."""
-        client = NudgescribeClient.from_config(self.config)
+        client = NudgescribeClient.from_config(self.config, sleep=self.interruption.sleep)
         return Workspace(client, self.config["workspace_id"], dry_run=self.errand.dry_run)
+
+    @cached_property
+    def interruption(self) -> Interruption:
+        """Whether a signal has asked to stop."""
+        return Interruption()
 
     @cached_property
     def storage(self) -> Storage:
@@ -147,6 +147,7 @@ class TargetNudgescribe(Target):
             rejects=self._rejects(name),
             open_group=lambda group_id: self._work(name, group_id),
             run_id=self.run_id,
+            safe_point=self.interruption.check,
             replaying=bool(self.errand.replay),
         )
         if name in self._streams:
@@ -290,13 +291,8 @@ class TargetNudgescribe(Target):
         if not self._may_advance:
             self.logger.warning("The state is held back: the next run reads the same rows again")
             return
-        self._writing = True
-        try:
-            _write_line(json.dumps(state))
-        finally:
-            self._writing = False
-        if self._signal:
-            raise Interrupted(self._signal)
+        _write_line(json.dumps(state))
+        self.interruption.check()
 
     @property
     def _may_advance(self) -> bool:
@@ -306,11 +302,13 @@ class TargetNudgescribe(Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop at once, but never in the middle of a state."""
-        if self._writing:
-            self._signal = signum
-            return
-        raise Interrupted(signum)
+        """Note the signal; the run ends at the next safe point.
+
+        One is the reader's own loop, which may be waiting for a line that never comes.
+        """
+        self.interruption.note(signum)
+        if frame is not None and frame.f_code is BulkReader.process_lines.__code__:
+            self.interruption.check()
 
     def run(self, file_input: IO[Any] | None) -> int:
         """Read messages until they end and return the exit code."""
@@ -324,6 +322,7 @@ class TargetNudgescribe(Target):
             ending = {0: "done", REJECTED: "rejected", UNKNOWN: "unknown"}[code]
         except Interrupted:
             ending = "interrupted"
+            self.interruption.settle()
             raise
         except (MissingKeyPropertiesError, RecordsWithoutSchemaException) as error:
             problem = str(error).rstrip(".")
@@ -402,12 +401,7 @@ class TargetNudgescribe(Target):
                 )
             return target.run(file_input)
 
-        code = ended(run, cls.logger)
-        if code in INTERRUPTED:
-            # Threads that wait for an answer must not keep an interrupted run alive.
-            logging.shutdown()
-            os._exit(code)
-        sys.exit(code)
+        leave(ended(run, cls.logger))
 
     @classmethod
     @override
