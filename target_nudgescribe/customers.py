@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -306,7 +305,9 @@ class CustomerStream:
                 self._confirm(work)
             if work.doomed:
                 doomed, work.doomed = work.doomed, {}
-                self._outcomes.ended.update(self._delete(work, doomed, "explicit"))
+                fate = self._delete(work, doomed, "explicit")
+                self._reject_deletes(doomed, fate)
+                self._outcomes.ended.update(fate.values())
 
     def _upload_all(self, work: GroupWork) -> None:
         waiting, work.ready = work.ready, {}
@@ -548,9 +549,8 @@ class CustomerStream:
                 )
                 continue
             keys = np.stack([gone["key"], gone["key_2"]], axis=1)
-            ended = self._delete(work, {key.tobytes(): 0 for key in keys}, "mirror")
-            for outcome, number in ended.items():
-                self._outcomes.counts[f"mirror_{outcome}"] += number
+            fate = self._delete(work, {key.tobytes(): 0 for key in keys}, "mirror")
+            self._outcomes.counts.update(f"mirror_{outcome}" for outcome in fate.values())
 
     def _mirror_doubt(self, *, trusted: bool) -> str:
         if not self._outcomes.read:
@@ -564,14 +564,12 @@ class CustomerStream:
             )
         return ""
 
-    def _delete(self, work: GroupWork, doomed: Mapping[bytes, int], why: str) -> Counter[str]:
-        """Delete customers by key and return how many keys ended in which outcome."""
-        ended: Counter[str] = Counter()
+    def _delete(self, work: GroupWork, doomed: Mapping[bytes, int], why: str) -> dict[bytes, str]:
+        """Delete customers by key and return the outcome of each key."""
         group = self._workspace.groups.get(work.group_id, {})
         if self._workspace.dry_run:
-            ended["planned"] = len(doomed)
             self._outcomes.counts[f"{why}_deletes"] += len(doomed)
-            return ended
+            return dict.fromkeys(doomed, "planned")
         ids, total = find_ids(self._workspace, work.group_id, self.mapped.key, doomed)
         found = [key for key in doomed if key in ids]
         work.deletes += len(found)
@@ -590,19 +588,42 @@ class CustomerStream:
                 self.name,
             )
             self._outcomes.reasons["too_many_deletes"] += len(doomed)
-            ended["rejected"] = len(doomed)
-            return ended
+            return dict.fromkeys(doomed, "rejected")
         self._safe_point()
         keys = np.frombuffer(b"".join(doomed), "<u8").reshape(-1, 2)
         work.ledger.intend(keys)
-        status = np.full(len(doomed), books.DELETED, np.uint8)
         result = delete_ids(self._workspace, work.group_id, [ids[key] for key in found])
-        fate = dict(zip(found, result, strict=True))
-        status[[fate.get(key, "deleted") != "deleted" for key in doomed]] = books.UNCERTAIN
+        # Who is not there need not be deleted.
+        fate = dict.fromkeys(doomed, "deleted") | dict(zip(found, result, strict=True))
+        status = np.full(len(doomed), books.DELETED, np.uint8)
+        status[[outcome != "deleted" for outcome in fate.values()]] = books.UNCERTAIN
         work.ledger.record(books.new_entries(keys, keys, status))
-        ended.update(fate.get(key, "deleted") for key in doomed)
         self._outcomes.counts["already_gone"] += len(doomed) - len(found)
-        return ended
+        return fate
+
+    def _reject_deletes(self, doomed: Mapping[bytes, int], fate: Mapping[bytes, str]) -> None:
+        """Write down whom rows said to delete and who was not."""
+        self._rejects.add(
+            [
+                Reject(
+                    run_id=self._run_id,
+                    stream=self.name,
+                    row_number=doomed[key],
+                    key=f"{PRINT}{key.hex()}",
+                    code="not_deleted",
+                    field=None,
+                    column=DELETED_COLUMN,
+                    message=MESSAGES["not_deleted"],
+                    found_by="delete",
+                    retryable=True,
+                    attempts=0,
+                    batch=0,
+                    row=None,
+                )
+                for key, outcome in fate.items()
+                if outcome == "rejected"
+            ]
+        )
 
 
 def _why_not_seeded(secret: Sequence[str]) -> str:

@@ -76,6 +76,10 @@ class RunOutcomes:
         """Return the rows of all streams that ended so."""
         return sum(stream.ended[outcome] for stream in self.streams.values())
 
+    def counted(self, figure: str) -> int:
+        """Return a further figure over all streams."""
+        return sum(stream.counts[figure] for stream in self.streams.values())
+
     @property
     def read(self) -> int:
         """Rows of all streams that came."""

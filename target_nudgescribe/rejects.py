@@ -35,7 +35,7 @@ class Reject:
     column: str | None
     message: str
     found_by: str
-    """``check`` (ours), ``validation`` or ``upload`` (the API's)."""
+    """``check`` (ours), ``validation``, ``upload`` or ``delete`` (the API's)."""
     retryable: bool
     """Whether the next run sends the row again although nothing has changed."""
     attempts: int

@@ -166,6 +166,8 @@ class CustomersSink(NudgescribeSink):
         """Read BATCH files as Arrow, after the records that came before them."""
         self._absorb_raw()
         self._absorb_dicts()
+        if self.target.errand.seed:
+            return
         for path in files:
             for rows in self._rows_of_file(encoding, path):
                 self._tally(rows)
@@ -188,7 +190,7 @@ class CustomersSink(NudgescribeSink):
 
     def _absorb_raw(self) -> None:
         records = self.raw.take()
-        if records:
+        if records and not self.target.errand.seed:
             rows = self._reader.read(records, self._next_number)
             self._tally(rows)
             self._warn_of_undeclared(self._reader.undeclared)
@@ -197,7 +199,7 @@ class CustomersSink(NudgescribeSink):
 
     def _absorb_dicts(self) -> None:
         records, self._dicts = self._dicts, []
-        if records:
+        if records and not self.target.errand.seed:
             self._warn_of_undeclared({name for record in records for name in record})
             self.customers.absorb(from_dicts(self._reader.names, records, self._next_number))
 
@@ -246,6 +248,8 @@ class RecordsSink(NudgescribeSink):
     def process_batch(self, context: dict[str, Any]) -> None:
         """Apply the records in their order."""
         records, self._records = self._records, []
+        if self.target.errand.seed:
+            return
         for record in records:
             self.outcomes.read += 1
             self._apply(record, self.outcomes.read)

@@ -288,6 +288,7 @@ class TargetNudgescribe(Target):
     def _write_state_message(self, state: dict[str, Any]) -> None:
         """Pass the tap's state on, verbatim, if everything before it is safe."""
         self._finish()
+        self._check_outcomes()
         if not self._may_advance:
             self.logger.warning("The state is held back: the next run reads the same rows again")
             return
@@ -296,9 +297,10 @@ class TargetNudgescribe(Target):
 
     @property
     def _may_advance(self) -> bool:
-        allowed = self.outcomes.within(self.config) or self.config["state_on_failure"] == "advance"
-        errand = self.errand.dry_run or self.errand.seed
-        return allowed and not errand and not self.outcomes.total("unknown")
+        if self.errand.dry_run or self.errand.seed:
+            return False
+        code = self._code()
+        return code == 0 or (code == REJECTED and self.config["state_on_failure"] == "advance")
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -348,9 +350,11 @@ class TargetNudgescribe(Target):
         self.outcomes.check()
 
     def _code(self) -> int:
-        if self.outcomes.total("unknown"):
+        outcomes = self.outcomes
+        if outcomes.total("unknown") or outcomes.counted("mirror_unknown"):
             return UNKNOWN
-        return 0 if self.outcomes.within(self.config) else REJECTED
+        within = outcomes.within(self.config) and not outcomes.counted("mirror_rejected")
+        return 0 if within else REJECTED
 
     def _close(self, ending: str) -> None:
         """Tell how the run ended, and let the next one in."""

@@ -34,6 +34,7 @@ MESSAGES = {
     "required": "The field must have a value",
     "null_refused": "null_policy says that null must not be sent for this field",
     "no_identifier": "No field that identifies the customer has a value",
+    "not_deleted": "The customer was not deleted: the API refuses, or there are too many deletes",
     "no_group": "The row names no customer group",
     "unknown_group": "The workspace has no customer group of this name or id",
 }

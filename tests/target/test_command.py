@@ -78,9 +78,11 @@ def test_a_seeded_ledger_sends_nothing_that_the_account_has(send: Sending) -> No
     config = {"column_map": {"Customer Ref": "ref", "First Name": "first_name"}}
     only = schema(ref={}, first_name={}, birthday={"format": "date", "type": "string"})
     content = encoded(only, *(row(n, birthday="1990-02-03") for n in range(60)), state())
-    seeded = run(send, "--seed-ledger", content=content, state_uri=elsewhere, **config)
+    more = content + encoded(row(99))
+    seeded = run(send, "--seed-ledger", content=more, state_uri=elsewhere, **config)
     assert (seeded.returncode, seeded.stdout) == (0, b""), seeded.stderr
     before = send.sandbox.count("upload_customers")
+    assert len(send.customers) == 60
     again = run(send, content=content, state_uri=elsewhere, **config)
     assert again.returncode == 0, again.stderr
     assert send.sandbox.count("upload_customers") == before

@@ -63,6 +63,13 @@ def test_more_deletes_than_allowed_delete_nobody(send: Sending, bound: Any) -> N
     sent = send(schema(), gone(1), gone(2), state(), **bound)
     assert (sent.code, sent.states) == (3, [])
     assert sent.reasons() == {"too_many_deletes": 2}
+    assert [(r["row_number"], r["code"]) for r in send.rejects()] == [
+        (1, "not_deleted"),
+        (2, "not_deleted"),
+    ]
+    assert len(refs(send)) == 3
+    mirrored = send(schema(), row(1), state(), **MIRROR, **bound)
+    assert (mirrored.code, mirrored.states) == (3, [])
     assert len(refs(send)) == 3
 
 
