@@ -62,7 +62,8 @@ def write_messages(path: Path, numbers: range, *, changed: range = range(0)) -> 
     return path.stat().st_size
 
 
-def _field(name: str, number: int) -> dict[str, Any]:
+def field_of(name: str, number: int) -> dict[str, Any]:
+    """Return the definition of the profile field for a column."""
     schema = COLUMNS[name]
     kind, form = "string", None
     if "integer" in schema["type"]:
@@ -95,7 +96,7 @@ class TakesEverything:
 
     def list_fields(self, _: str) -> list[dict[str, Any]]:
         """Return a field for each column."""
-        return [_field(name, number) for number, name in enumerate(COLUMNS)]
+        return [field_of(name, number) for number, name in enumerate(COLUMNS)]
 
     def list_groups(self, _: str) -> list[dict[str, Any]]:
         """Return the one group."""
