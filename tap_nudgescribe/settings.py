@@ -295,8 +295,8 @@ TARGET_SETTINGS = (
         th.StringType(min_length=1),
         title="Identifier",
         description=(
-            "Profile field by which customers are found. When it is not set, the fields marked as "
-            "unique identifiers are."
+            "Profile field by which customers are told apart. When it is not set, it is the field "
+            "marked as unique identifier; of several, the one that the stream's key goes into."
         ),
     ),
     th.Property(

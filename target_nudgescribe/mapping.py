@@ -78,7 +78,10 @@ class StreamMap:
 
 
 def map_stream(
-    columns: Sequence[str], fields: Iterable[ProfileField], config: Mapping[str, Any]
+    columns: Sequence[str],
+    fields: Iterable[ProfileField],
+    config: Mapping[str, Any],
+    key_properties: Sequence[str] = (),
 ) -> tuple[StreamMap, list[Problem]]:
     """Return where a stream's columns go, and every reason why that cannot work.
 
@@ -90,6 +93,7 @@ def map_stream(
         columns: Names of the stream's columns.
         fields: The workspace's definitions.
         config: The target's settings.
+        key_properties: Columns that are the stream's key.
     """
     by_name = {field.name: field for field in fields}
     policies: Mapping[str, str] = config.get("null_policy") or {}
@@ -120,7 +124,9 @@ def map_stream(
             mapped.items(), key=lambda item: order.get(item[1][0] or "", len(order))
         )
     )
-    key, key_problems = _key(fields_sent, by_name.values(), config.get("identifier"))
+    key, key_problems = _key(
+        fields_sent, by_name.values(), config.get("identifier"), key_properties
+    )
     return StreamMap(fields_sent, key, group_column, tuple(unknown)), problems + key_problems
 
 
@@ -185,8 +191,16 @@ def _group_column(
 
 
 def _key(
-    sent: Sequence[MappedField], fields: Iterable[ProfileField], identifier: str | None
+    sent: Sequence[MappedField],
+    fields: Iterable[ProfileField],
+    identifier: str | None,
+    key_properties: Sequence[str],
 ) -> tuple[tuple[str, ...], list[Problem]]:
+    """Return the field that is the key.
+
+    Of several unique identifiers it is the one that the stream's own key goes into, else one that
+    every customer has: a row that deletes may hold no other.
+    """
     unique = {field.name for field in fields if field.unique_identifier}
     names = [mapped.field.name for mapped in sent]
     if identifier:
@@ -208,9 +222,10 @@ def _key(
                 )
             ]
         return (identifier,), []
-    key = tuple(name for name in names if name in unique)
-    if key:
-        return key, []
+    candidates = [mapped for mapped in sent if mapped.field.name in unique]
+    if candidates:
+        best = max(candidates, key=lambda one: (one.column in key_properties, one.field.required))
+        return (best.field.name,), []
     fix = (
         f"Map a column to {' or '.join(sorted(unique))}"
         if unique

@@ -61,7 +61,7 @@ def preflight(  # noqa: PLR0913 (what is compared)
             for name in first.unknown
         ]
     fields = [*workspace.fields.values(), *planned]
-    mapped, problems = map_stream(columns, fields, config)
+    mapped, problems = map_stream(columns, fields, config, key_properties)
     if mapped.unknown and config.get("unknown_columns") == "refuse":
         names = ", ".join(map(repr, mapped.unknown))
         problems.append(
@@ -90,7 +90,7 @@ def preflight(  # noqa: PLR0913 (what is compared)
         workspace.create_field(field)
     if group and not workspace.group_ids(group):
         workspace.create_group(group)
-    return map_stream(columns, workspace.fields.values(), config)[0]
+    return map_stream(columns, workspace.fields.values(), config, key_properties)[0]
 
 
 def new_field(

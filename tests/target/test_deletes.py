@@ -8,7 +8,7 @@ import pytest
 
 from target_nudgescribe.target import Errand
 from tests.sandbox import Fault
-from tests.target.sending import row, schema, state
+from tests.target.sending import MAP, row, schema, state
 
 if TYPE_CHECKING:
     from tests.target.sending import Sending
@@ -40,6 +40,16 @@ def test_the_column_need_not_be_in_the_schema_nor_the_row_be_whole(send: Sending
     bare["record"] |= {"_sdc_deleted_at": "2026-01-01"}  # type: ignore[operator]
     assert send(schema(), bare).outcomes() == {"deleted": 1}
     assert refs(send) == []
+
+
+def test_a_delete_may_name_one_of_two_identifiers_alone(send: Sending) -> None:
+    both = schema(ref={"type": "string"}, mail={"type": "string"}, first_name={"type": "string"})
+    config = {"column_map": MAP | {"E-Mail:Work": "mail"}}
+    send(both, row(1, mail="a@example.com"), row(2, mail="b@example.com"), **config)
+    bare = {"type": "RECORD", "stream": "people", "record": {"ref": "r-1", "_sdc_deleted_at": "x"}}
+    sent = send(both, bare, **config)
+    assert (sent.outcomes(), sent.counts()["already_gone"]) == ({"deleted": 1}, 0)
+    assert refs(send) == ["r-2"]
 
 
 def test_the_last_row_of_a_customer_decides_whether_there_is_one(send: Sending) -> None:
