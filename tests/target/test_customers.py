@@ -300,7 +300,8 @@ def test_the_outcomes_of_a_run_add_up_to_the_rows_it_read(
     send: Sending, records: list[Any], size: int, faults: list[Any]
 ) -> None:
     send.sandbox.faults[:] = [Fault("upload_customers", kind) for kind in faults]
-    sent = send(schema(), *records, state(), batch_size_rows=size, max_delete_rows=100)
+    limits = {"batch_size_rows": size, "max_delete_rows": 100, "max_tries": 4}
+    sent = send(schema(), *records, state(), **limits)
     assert sum(sent.outcomes().values() if records else [0]) == len(records)
     assert "defect" not in sent.logged
     refused = sent.outcomes().get("invalid", 0) + sent.outcomes().get("rejected", 0)
