@@ -341,4 +341,5 @@ def write_results(figures: Sequence[Figure], **how: int) -> None:
     place.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -24,15 +24,21 @@ def command(warehouse: Warehouse) -> Sequence[str]:
     return ["run", "tap-nudgescribe", warehouse.loader]
 
 
-def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path) -> None:
+def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path, **tap_settings: object) -> None:
     """Run the pipeline once; Meltano keeps its state in the folder.
+
+    Args:
+        sandbox: The account.
+        warehouse: Where to load.
+        folder: Of this pipeline alone.
+        tap_settings: Besides those of the account.
 
     Raises:
         subprocess.CalledProcessError: when the run fails.
     """
     settings = {
         f"TAP_NUDGESCRIBE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in sandbox.config.items()
+        for name, value in (sandbox.config | tap_settings).items()
     }
     environment = {
         **os.environ,

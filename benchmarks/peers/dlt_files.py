@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dlt
 import pyarrow as pa
+import requests
 from dlt.sources.filesystem import filesystem, read_csv
 from pyarrow import csv
 
@@ -22,13 +23,16 @@ folder, kind, path = sys.argv[1], sys.argv[2], Path(os.environ["FILE_PATH"])
 def batches() -> Iterator[pa.RecordBatch]:
     """Yield the file as record batches of text."""
     header = path.open(encoding="utf-8").readline().rstrip("\n").split(",")
-    with csv.open_csv(
-        path,
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True
-        ),
-    ) as reader:
+    with (
+        requests.get(os.environ["FILE_URL"], stream=True, timeout=60) as response,
+        csv.open_csv(
+            response.raw,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True
+            ),
+        ) as reader,
+    ):
         yield from reader
 
 
