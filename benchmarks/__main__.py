@@ -31,6 +31,9 @@ ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = Path(__file__).parent / ".peers" / "bin" / "python"
 TAP = (sys.executable, "-m", "tap_nudgescribe")
 
+BYTECODE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""The environment of what is measured: every program finds its modules compiled, as installed."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -96,7 +99,7 @@ class Process:
             process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
-                env=os.environ | self.environment,
+                env=BYTECODE | self.environment,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )

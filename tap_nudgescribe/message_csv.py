@@ -166,7 +166,7 @@ class MessageCsv:
     ) -> Piece:
         size = len(misfits) + (len(batch) if batch else 0)
         columns: Any = batch.columns if batch else [pa.array([], pa.string())] * len(wanted)
-        numbers = pa.array(range(begun + 1, begun + size + 1), pa.int64())
+        numbers = pa.arange(begun + 1, begun + size + 1)
         if not misfits:
             return Piece(numbers, dict(zip(wanted, columns, strict=True)))
         fields = {_number(row) - begun - 1: _fields(row) for row in misfits}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
@@ -277,6 +278,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _decompressed(file: Download, path: str) -> BinaryIO:
     """Return the content of a file whose name ends with the extension of a compression."""
+    if PurePosixPath(path).suffix in {"", ".csv"}:
+        return cast("BinaryIO", file)
     from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
     from smart_open.utils import FileLikeProxy  # noqa: PLC0415 (fast start-up)
 
