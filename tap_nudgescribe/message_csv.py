@@ -42,6 +42,8 @@ CHARACTER_LENGTHS = ((0xF0, 4), (0xE0, 3), (0xC0, 2), (0x80, 0), (0, 1))
 MISFITS_IN_A_ROW = 100_000
 """So many can be no accident, and they are held in memory."""
 
+_arange: Any = pa.arange  # type: ignore[attr-defined] # newer than its stubs
+
 Strictness = Literal["keep", "fail", "replace"]
 
 
@@ -166,7 +168,7 @@ class MessageCsv:
     ) -> Piece:
         size = len(misfits) + (len(batch) if batch else 0)
         columns: Any = batch.columns if batch else [pa.array([], pa.string())] * len(wanted)
-        numbers = pa.arange(begun + 1, begun + size + 1)
+        numbers: pa.Int64Array = _arange(begun + 1, begun + size + 1)
         if not misfits:
             return Piece(numbers, dict(zip(wanted, columns, strict=True)))
         fields = {_number(row) - begun - 1: _fields(row) for row in misfits}
