@@ -50,7 +50,15 @@ benchmarks/.peers/ready: benchmarks/requirements.txt .venv/ready
 bench: benchmarks/.peers/ready  ## Measure speed and memory as ratios within one run (BENCH="--quick" for a look)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%)  ## Run all tests
+# A local Azure, where npm is there to install it. Without it, its tests are skipped.
+AZURE := $(if $(shell command -v npm),.azurite/ready)
+
+.azurite/ready:
+	@echo "Setting up Azurite"
+	@npm install --silent --no-audit --no-fund --no-package-lock --prefix .azurite azurite@3.35.0
+	@touch $@
+
+test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) $(AZURE)  ## Run all tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
 
@@ -71,4 +79,4 @@ lock: .venv/ready  ## Renew the hashed requirements
 	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .meltano .meltano-tool .coverage benchmarks/.peers benchmarks/.data
+	rm -rf .venv .azurite .meltano .meltano-tool .coverage benchmarks/.peers benchmarks/.data

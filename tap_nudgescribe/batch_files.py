@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from tap_nudgescribe.errors import ContractError, SettingsError, StorageError
 from tap_nudgescribe.message_rows import KINDS
+from tap_nudgescribe.object_stores import open_object, storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,8 +116,6 @@ class BatchFiles:
 
     @cached_property
     def _options(self) -> dict[str, Any]:
-        from tap_nudgescribe.message_sources import storage_options  # noqa: PLC0415
-
         return storage_options(self._config.storage.root)
 
     def _open(self) -> _File:
@@ -170,13 +169,9 @@ class _CloudPlace:
     """An object: a store shows it when its upload is completed, and not before."""
 
     def __init__(self, root: str, name: str, options: Mapping[str, Any]) -> None:
-        from smart_open import open as smart_open  # noqa: PLC0415 (fast start-up)
-
         self.url = f"{root.rstrip('/')}/{name}"
         try:
-            self.file: IO[bytes] = smart_open(
-                self.url, "wb", compression="disable", transport_params=dict(options)
-            )
+            self.file = open_object(self.url, "wb", options, compression="disable")
         except Exception as error:  # noqa: BLE001 (each storage client has its own)
             raise _storage_error(error) from None
 

@@ -17,6 +17,7 @@ from tap_nudgescribe.errors import (
     SettingsError,
     StorageError,
 )
+from tap_nudgescribe.object_stores import LISTERS, open_object, storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from tap_nudgescribe.client import NudgescribeClient
 
 OPERATION = "fetch_message_file"
-
-EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
-"""Which extra of this package brings the client of a kind of storage."""
 
 FOLDER = "production/messages"
 """Where exports are (documented)."""
@@ -128,17 +126,15 @@ class StorageSource:
 
     def open(self, run: Run, number: int) -> BinaryIO:
         """Open a file that was counted; smart-open decompresses it by its extension."""
-        from smart_open import open as smart_open  # noqa: PLC0415 (fast start-up)
-
         url = self._listed[run][number - 1]
         try:
-            file = smart_open(url, "rb", transport_params=dict(self.options))
+            file = open_object(url, "rb", self.options)
         except ImportError:
             problem = f"The compression of a message file, {url[-4:]}, needs a library"
             raise SettingsError(problem, advice="Install nudgescribe-meltano[zst].") from None
         except Exception as error:  # noqa: BLE001 (each storage client has its own)
             raise _storage_error(error) from None
-        return file
+        return cast("BinaryIO", file)
 
     def _files(self, run: Run) -> list[str]:
         folder = f"{FOLDER}/{self._account_id}/{run.campaign_id}/"
@@ -178,83 +174,6 @@ def storage_source(root: str, account_id: Callable[[], str]) -> StorageSource:
         problem = f"The setting message_storage_root is no URL of {', '.join(LISTERS)}"
         raise SettingsError(problem)
     return StorageSource(root, account_id, storage_options(root))
-
-
-def storage_options(url: str) -> dict[str, Any]:
-    """Return what smart-open needs for a URL: one client, with each cloud's own credentials.
-
-    Raises:
-        SettingsError: when the client is not installed.
-    """
-    scheme = urlsplit(url).scheme
-    try:
-        return CLIENTS.get(scheme, dict)()
-    except ImportError:
-        extra = EXTRAS.get(scheme, scheme)
-        problem = f"{scheme}:// needs a client that is not installed"
-        advice = f"Install nudgescribe-meltano[{extra}]."
-        raise SettingsError(problem, advice=advice) from None
-
-
-def _s3_client() -> dict[str, Any]:
-    import boto3  # noqa: PLC0415 (an extra)
-
-    return {"client": boto3.client("s3")}
-
-
-def _gcs_client() -> dict[str, Any]:
-    from google.cloud import storage  # noqa: PLC0415 (an extra)
-
-    return {"client": storage.Client()}
-
-
-def _azure_client() -> dict[str, Any]:
-    import os  # noqa: PLC0415 (an extra)
-
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 (an extra)
-    from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 (an extra)
-
-    if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
-        return {"client": BlobServiceClient.from_connection_string(connection)}
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-    address = f"https://{account}.blob.core.windows.net"
-    return {"client": BlobServiceClient(address, credential=DefaultAzureCredential())}
-
-
-def _list_s3(bucket: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
-    pages = options["client"].get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", ()):
-            yield item["Key"]
-
-
-def _list_gcs(bucket: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
-    return (blob.name for blob in options["client"].list_blobs(bucket, prefix=prefix))
-
-
-def _list_azure(container: str, prefix: str, options: Mapping[str, Any]) -> Iterable[str]:
-    folder = options["client"].get_container_client(container)
-    yield from folder.list_blob_names(name_starts_with=prefix)
-
-
-def _list_local(_: str, prefix: str, __: Mapping[str, Any]) -> Iterable[str]:
-    from pathlib import Path  # noqa: PLC0415
-
-    return (str(path).removeprefix("/") for path in Path(f"/{prefix}").rglob("*") if path.is_file())
-
-
-CLIENTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "s3": _s3_client,
-    "gs": _gcs_client,
-    "az": _azure_client,
-}
-
-LISTERS: dict[str, Callable[[str, str, Mapping[str, Any]], Iterable[str]]] = {
-    "s3": _list_s3,
-    "gs": _list_gcs,
-    "az": _list_azure,
-    "file": _list_local,
-}
 
 
 def _run_of(key: str) -> int | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import smart_open
-
 from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.object_stores import open_object, storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +52,11 @@ class Storage:
         try:
             if folder is not None:
                 return (folder / name).open("rb")
-            file: IO[bytes] = smart_open.open(f"{self.uri}/{name}", "rb")
+            file = open_object(f"{self.uri}/{name}", "rb", self._options)
         except FileNotFoundError:
             return None
+        except NudgescribeError:
+            raise
         except Exception as error:  # noqa: BLE001 (each store has its own)
             if _is_absence(error):
                 return None
@@ -98,7 +100,7 @@ class Storage:
         try:
             if folder is None:
                 place = f"{self.uri}/{name}"
-                with smart_open.open(place, "wb", transport_params=parameters) as file:
+                with open_object(place, "wb", self._options | parameters) as file:
                     yield file
                 return
             folder.mkdir(parents=True, exist_ok=True)
@@ -108,8 +110,14 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(folder / name)
+        except NudgescribeError:
+            raise
         except Exception as error:  # noqa: BLE001 (each store has its own)
             raise self._failed(error, f"Cannot write {name}") from None
+
+    @cached_property
+    def _options(self) -> dict[str, Any]:
+        return storage_options(self.uri)
 
     def _failed(self, error: Exception, problem: str) -> StorageError:
         return StorageError(f"{problem} at {self.uri} ({type(error).__name__})")

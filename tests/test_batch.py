@@ -11,19 +11,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import boto3
 import pyarrow as pa
 import pytest
-from google.cloud import storage
 from pyarrow import parquet
 from singer_sdk import Target
 from singer_sdk.sinks import BatchSink
 
+from tap_nudgescribe.object_stores import open_object, storage_options
 from tests.message_server import Content, MessageServer
+from tests.object_stores import STORES
 from tests.sandbox import Fault
 from tests.sandbox.day import live_a_day
 from tests.test_fast_path import TYPES, catalog, hard_files, select
-from tests.test_message_source import gcs, s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,27 +211,22 @@ def test_a_run_that_fails_leaves_no_part_of_a_file_and_no_state_beyond_its_manif
     assert found == whole
 
 
-@pytest.mark.parametrize("kind", ["s3", "gs"])
-def test_files_go_to_object_stores(kind: str, tmp_path: Path) -> None:
-    place = {"s3": s3, "gs": gcs}[kind]
-    with MessageServer(hard_files()[3:]) as server, place() as (root, env):
+@pytest.mark.parametrize("kind", STORES)
+def test_files_go_to_object_stores(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MessageServer(hard_files()[3:]) as server, STORES[kind]() as (root, env):
         messages = run(
             server, tmp_path, env=env, batch_config=batch_config(f"{root}/out", "parquet", 7000)
         )
         urls = manifests(messages)
         assert len(urls) == 2
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
         rows = 0
         for url in urls:
-            bucket, _, key = url.split("://")[1].partition("/")
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in env.items():
-                    patch.setenv(name, value)
-                data = (
-                    boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-                    if kind == "s3"
-                    else storage.Client().bucket(bucket).blob(key).download_as_bytes()
-                )
-            rows += len(parquet.read_table(pa.BufferReader(data)))
+            with open_object(url, "rb", storage_options(url)) as file:
+                rows += len(parquet.read_table(pa.BufferReader(file.read())))
     assert rows == 12_000
 
 

@@ -8,34 +8,25 @@ import os
 import random
 import subprocess
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-import boto3
-import pyarrow as pa
 import pytest
-from gcp_storage_emulator.server import create_server
-from google.cloud import storage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.errors import ApiError, ContractError
 from tap_nudgescribe.message_sources import ApiSource, Run
-from tests.message_server import ACCOUNT_ID, Content, MessageServer
+from tests.message_server import Content, MessageServer
+from tests.object_stores import STORES, local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 CURRENT = Run("ca-1", 2, current=True)
 BEFORE = Run("ca-1", 1, current=False)
 
 DATA = random.Random(5).randbytes(40_000)  # noqa: S311
-
-FOLDER = f"production/messages/{ACCOUNT_ID}/ca-1"
 
 
 def source(server: MessageServer) -> ApiSource:
@@ -115,82 +106,10 @@ def rows_of(messages: list[dict[str, Any]]) -> list[tuple[int, int, int, str]]:
     ]
 
 
-OBJECTS = {
-    f"{FOLDER}/page-2.csv": b"id\nb\n",
-    f"{FOLDER}/page-10.csv.zst": pa.compress(b"id\nc\nd\n", codec="zstd", asbytes=True),
-    f"{FOLDER}/page-1.csv.gz": gzip.compress(b"id\na\n"),
-    f"{FOLDER}/run-1/page-1.csv": b"id\nold\n",
-    f"{FOLDER}/_SUCCESS": b"",
-    f"{FOLDER}0/page-1.csv": b"id\nanother campaign\n",
-}
-
-
-@contextmanager
-def s3() -> Iterator[tuple[str, dict[str, str]]]:
-    """Run a local S3 with the objects; yield its root and the environment to reach it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }
-    try:
-        client = boto3.client(
-            "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            region_name="eu-central-1",
-        )
-        bucket = f"exports-{uuid4()}"  # the server forgets nothing within a process
-        where = {"LocationConstraint": "eu-central-1"}
-        client.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
-        for key, data in OBJECTS.items():
-            client.put_object(Bucket=bucket, Key=f"below/{key}", Body=data)
-        yield f"s3://{bucket}/below", environment
-    finally:
-        server.stop()
-
-
-@contextmanager
-def gcs() -> Iterator[tuple[str, dict[str, str]]]:
-    """Run a local Google Cloud Storage with the objects."""
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="exports")
-    server.start()
-    port = server._api._httpd.server_port  # noqa: SLF001 (it does not say otherwise)
-    environment = {
-        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
-        "GOOGLE_CLOUD_PROJECT": "test",
-    }
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            bucket = storage.Client().bucket("exports")
-            for key, data in OBJECTS.items():
-                bucket.blob(key).upload_from_string(data)
-        yield "gs://exports", environment
-    finally:
-        server.stop()
-
-
-@contextmanager
-def local(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Write the objects into a folder."""
-    for key, data in OBJECTS.items():
-        path = folder / "exports" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    yield f"file://{folder}/exports", {}
-
-
-@pytest.mark.parametrize("kind", ["file", "s3", "gs"])
+@pytest.mark.parametrize("kind", ["file", "s3", "gs", "az"])
 def test_files_are_listed_and_read_from_their_storage_itself(kind: str, tmp_path: Path) -> None:
-    place = {"file": lambda: local(tmp_path), "s3": s3, "gs": gcs}[kind]
-    with MessageServer([Content(b"")], older=[Content(b"")]) as server, place() as (root, env):
+    place = STORES[kind]() if kind in STORES else local(tmp_path)
+    with MessageServer([Content(b"")], older=[Content(b"")]) as server, place as (root, env):
         config = server.config | {"message_storage_root": root}
         messages = run_tap(tmp_path, config, **env)
         assert sorted(rows_of(messages)) == expected_rows()
