@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from tap_nudgescribe.errors import AccessError, ApiError, LoginError, NotFoundError
+from tap_nudgescribe.parallel import ordered_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tap_nudgescribe.client import NudgescribeClient
     from tap_nudgescribe.envelopes import Row
@@ -32,6 +33,8 @@ class Account:
         self.client = client
         self._workspace_ids = workspace_ids
         self._known: dict[tuple[str, str], object] = {}
+        self._failed: dict[str, ApiError] = {}
+        """Why the runs of a campaign could not be read ahead; told once, where they are needed."""
 
     def workspaces(self) -> list[Row]:
         """Return all workspaces, those of the setting ``workspace_ids`` last."""
@@ -54,8 +57,23 @@ class Account:
         """Return the profile fields of a workspace."""
         return self._once("fields", workspace_id, lambda: self.client.list_fields(workspace_id))
 
+    def with_runs(self, campaigns: Iterable[Row]) -> Iterator[Row]:
+        """Yield campaigns; the runs of the next ones are already being read, side by side."""
+        return ordered_map(
+            self._read_runs, campaigns, parallel=self.client.options.max_parallel_requests
+        )
+
+    def _read_runs(self, campaign: Row) -> Row:
+        try:
+            self.runs(campaign["campaign_id"])
+        except ApiError as error:
+            self._failed[campaign["campaign_id"]] = error
+        return campaign
+
     def runs(self, campaign_id: str) -> list[Row]:
         """Return the runs of a campaign, oldest first."""
+        if error := self._failed.pop(campaign_id, None):
+            raise error
         return self._once(
             "runs",
             campaign_id,

@@ -132,17 +132,13 @@ class PublishedMessages(NudgescribeStream):
             publish_ready_campaigns(
                 account, self.failures, timeout=self.config["publish_timeout_seconds"]
             )
-        campaigns = [c for c in self._campaigns() if is_published(c)]
+        campaigns = sorted(filter(is_published, self._campaigns()), key=_published)
         self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time
-        campaigns.sort(key=_published)
-        for campaign in campaigns:
+        to_read = filter(self._has_news, campaigns)
+        for campaign in account.with_runs(to_read) if account.has_reruns else to_read:
             campaign_id = campaign["campaign_id"]
             published = moment(campaign.get("published_at"))
-            known = campaign_id in self.bookmark.unfinished
-            since = self.bookmark.start
-            if not known and published and since and published < since:
-                continue
             start = self.bookmark.start_of(campaign_id, NOT_REACHED)
             if published and self.bookmark.passed(published):
                 self.bookmark.advance(as_of)
@@ -153,6 +149,11 @@ class PublishedMessages(NudgescribeStream):
             self.bookmark.saw(published)
         self.bookmark.done(NOT_REACHED)
         self.bookmark.advance(as_of)
+
+    def _has_news(self, campaign: Row) -> bool:
+        published, since = moment(campaign.get("published_at")), self.bookmark.start
+        known = campaign["campaign_id"] in self.bookmark.unfinished
+        return known or not published or not since or published >= since
 
     def _campaigns(self) -> list[Row]:
         """Return the campaigns; only those published since the bookmark where that is enough.

@@ -233,17 +233,18 @@ class CampaignStream(NudgescribeStream):
                 self.name,
             )
             return
-        for campaign in campaigns:
+        for campaign in self.account.with_runs(filter(self._has_changed, campaigns)):
             campaign_id = campaign["campaign_id"]
-            changed = moment(campaign.get("updated_at"))
-            if not self.bookmark.covers(changed, self.bookmark.start_of(campaign_id)):
-                continue
             with self.part("campaign", campaign_id, campaign_id):
                 yield from self.read_campaign(campaign, self.account.runs(campaign_id))
                 self.bookmark.done(campaign_id)
-            self.bookmark.saw(changed)
+            self.bookmark.saw(moment(campaign.get("updated_at")))
         self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
         self.bookmark.advance(as_of)
+
+    def _has_changed(self, campaign: Row) -> bool:
+        start = self.bookmark.start_of(campaign["campaign_id"])
+        return self.bookmark.covers(moment(campaign.get("updated_at")), start)
 
     def given(self, campaign: Row) -> dict[str, Any]:
         """Return what every record of a campaign has from it."""
