@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -66,18 +65,10 @@ class Run:
     Attributes:
         seconds: From its start to its end.
         memory: The greatest, in MB.
-        log: What it wrote to stderr.
     """
 
     seconds: float
     memory: float
-    log: str
-
-    def sync_seconds(self, stream: str) -> float:
-        """Return what the SDK's own timer says that a stream took."""
-        timers = re.findall(r'METRIC: (\{.*"sync_duration".*\})', self.log)
-        found = [m["value"] for m in map(json.loads, timers) if m["tags"]["stream"] == stream]
-        return float(found[0])
 
 
 @dataclass(frozen=True)
@@ -109,8 +100,7 @@ class Process:
             if process.returncode:
                 log.seek(0)
                 sys.exit(f"{self.command} failed:\n{log.read().decode()[-3000:]}")
-            log.seek(0)
-            return Run(seconds, usage.ru_maxrss / 1024, log.read().decode())
+            return Run(seconds, usage.ru_maxrss / 1024)
 
 
 @contextlib.contextmanager
@@ -127,16 +117,12 @@ def served(*options: str) -> Iterator[dict[str, Any]]:
         process.wait(10)
 
 
-def alternating(
-    processes: Mapping[str, Process],
-    runs: int,
-    seconds_of: Callable[[Run], float] = lambda run: run.seconds,
-) -> dict[str, float]:
+def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]:
     """Return the median seconds of each process; they take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in processes}
     for number in range(runs):
         for name, process in processes.items():
-            taken = seconds_of(process.run())
+            taken = process.run().seconds
             seconds[name].append(taken)
             print(f"  {number + 1}/{runs} {name}: {taken:.2f} s", file=sys.stderr)
     return {name: statistics.median(all_of) for name, all_of in seconds.items()}
@@ -248,7 +234,7 @@ def memory(folder: Path, rows: int, times: int) -> Iterator[Figure]:
 
 
 def customers(folder: Path, pages: int, runs: int) -> Iterator[Figure]:
-    """Compare 8 requests at once with one, by the time of the stream: start-up is the same."""
+    """Compare 8 requests at once with one."""
     with served("--pages", str(pages), "--latency", "0.08") as server:
         seconds = alternating(
             {
@@ -261,7 +247,6 @@ def customers(folder: Path, pages: int, runs: int) -> Iterator[Figure]:
                 for parallel in (8, 1)
             },
             runs,
-            lambda run: run.sync_seconds("customers"),
         )
     ours, alone = seconds["8 parallel"], seconds["1 parallel"]
     yield Figure(

@@ -20,13 +20,15 @@ def ordered_map(
     items: Iterable[In],
     *,
     parallel: int,
+    spare: int = 0,
     discard: Callable[[Out], object] = lambda _: None,
 ) -> Generator[Out]:
     """Yield ``function(item)`` for each item, in the items' order.
 
-    At most ``parallel`` calls are under way or finished and not yet yielded, so that as many
-    results are held at once. The first exception ends the iteration; calls not begun are dropped,
-    and ``discard`` is given each result that nobody has taken.
+    At most ``parallel`` calls are under way, and with those that have finished and were not yet
+    yielded ``parallel + spare``, so that as many results are held at once. The first exception
+    ends the iteration; calls not begun are dropped, and ``discard`` is given each result that
+    nobody has taken.
     """
     if parallel == 1:
         yield from map(function, items)
@@ -36,7 +38,7 @@ def ordered_map(
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) == parallel:
+            if len(waiting) == parallel + spare:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

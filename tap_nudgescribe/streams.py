@@ -156,6 +156,7 @@ class Customers(NudgescribeStream):
                 lambda page: client.list_customers(workspace_id, group_id, page),
                 range(done + 1, pages + 1),
                 parallel=self.parallel(),
+                spare=self.parallel(),
             ):
                 yield from rows
                 self._progress.add(rows=len(rows))
