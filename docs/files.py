@@ -23,8 +23,8 @@ def files() -> dict[str, str]:
             "meltano.yml",
             {plugin.name: settings.project_entry(plugin) for plugin in (tap, target)},
         ),
-        "README.md": _filled(
-            "README.md",
+        "docs/settings.md": _filled(
+            "docs/settings.md",
             {
                 "settings of both plugins": settings.table(both),
                 "settings of tap-nudgescribe": settings.table(tap_only),
