@@ -66,7 +66,10 @@ class BatchFiles:
         self._stem = f"{config.storage.prefix or ''}{stem}-{uuid4()}"
         self.schema = schema
         self._file_bytes = file_bytes
-        self._number = 0
+        self.number = 0
+        """How many files there are."""
+        self.written = 0
+        """How many bytes of rows are in files that are whole, before compression."""
         self._file: _File | None = None
 
     @property
@@ -94,7 +97,7 @@ class BatchFiles:
     def write(self, content: pa.RecordBatch | Buffer, rows: int) -> None:
         """Add rows, at most as many as there is room for."""
         if self._file is None:
-            self._number += 1
+            self.number += 1
             self._file = self._open()
         self._file.write(content)
         self._file.rows += rows
@@ -104,6 +107,7 @@ class BatchFiles:
         file, self._file = cast("_File", self._file), None
         file.close()
         file.place.finish()
+        self.written += file.size
         return [file.place.url]
 
     def abandon(self) -> None:
@@ -123,7 +127,7 @@ class BatchFiles:
         gz = ".gz" if compression == "gzip" else ""
         ending = "parquet" if self.as_table else f"jsonl{gz}"
         place = _place(
-            self._config.storage.root, f"{self._stem}-{self._number:05d}.{ending}", self._options
+            self._config.storage.root, f"{self._stem}-{self.number:05d}.{ending}", self._options
         )
         if self.as_table:
             return _ParquetFile(place, self.schema, compression)

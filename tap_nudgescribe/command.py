@@ -17,6 +17,17 @@ from tap_nudgescribe.interruption import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from singer_sdk.plugin_base import PluginBase
+
+    from tap_nudgescribe.report import ReportFile, RunReport
+
+REPORT_OPTION = click.Option(
+    ["--report"],
+    metavar="FILE",
+    help="Write a page of HTML about the run, however it ends.",
+)
+"""Both plugins have it."""
+
 
 def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
     """Run something and return its exit code.
@@ -48,6 +59,39 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
         places = "".join(traceback.format_tb(error.__traceback__))
         logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
     return 1
+
+
+def reported(
+    run: Callable[[], int | None],
+    plugin: type[PluginBase],
+    path: str | None,
+    logger: logging.Logger,
+    told: Callable[[], RunReport | None],
+) -> int:
+    """Run something as :func:`ended` does, and write a report of it.
+
+    Args:
+        run: What to run.
+        plugin: Whose run it is.
+        path: Where the report goes; None writes none.
+        logger: For errors.
+        told: Says, when the run is over, what there is to tell of it.
+    """
+    if path is None:
+        return ended(run, logger)
+    from tap_nudgescribe.report import ReportFile, RunReport  # noqa: PLC0415 (fast start-up)
+
+    report: ReportFile | None = None
+
+    def begun() -> int | None:
+        nonlocal report
+        report = ReportFile(path, plugin.name, plugin.get_plugin_version())
+        return run()
+
+    code = ended(begun, logger)
+    if report:
+        report.write(code, told() or RunReport())
+    return code
 
 
 def leave(code: int) -> NoReturn:

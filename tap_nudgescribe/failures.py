@@ -45,6 +45,10 @@ class Failures:
         """Return how many parts failed."""
         return len(self._failures)
 
+    def count(self, stream: str) -> int:
+        """Return how many parts of a stream failed."""
+        return sum(failure.stream == stream for failure in self._failures)
+
     def answered(self) -> None:
         """Note that the API has answered, so that it is not gone."""
         self._unanswered = 0

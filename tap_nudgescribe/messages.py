@@ -118,7 +118,8 @@ class PublishedMessages(NudgescribeStream):
         return message_source(self.account, self.config)
 
     @cached_property
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """How far reading is."""
         return Progress(self.logger, self.name, parts="files")
 
     def read_files(self, make: Callable[[Rows], Made]) -> Iterator[Made]:
@@ -240,12 +241,12 @@ class PublishedMessages(NudgescribeStream):
             for rows, made in ordered_map(
                 lambda rows: (len(rows), make(rows)), parts, parallel=MAKERS
             ):
-                self._progress.add(rows=rows, bytes_read=file.bytes_read)
+                self.progress.add(rows=rows, bytes_read=file.bytes_read)
                 yield made
         finally:
             self._unconverted.update(fitting.unconverted)
             self._oddities.add(file.oddities)
-        self._progress.part_done()
+        self.progress.part_done()
 
     @override
     def read(self) -> Iterator[Row]:
@@ -319,7 +320,7 @@ class PublishedMessages(NudgescribeStream):
 
     @override
     def _report_misfits(self) -> None:
-        self._progress.close()
+        self.progress.close()
         for name in sorted(self._only_here):
             self.logger.warning(
                 "The message column %r is not in the catalog; its values are in %s. Discover "

@@ -27,10 +27,10 @@ class Progress:
         """Show nothing yet."""
         self._logger = logger
         self._stream = stream
-        self._parts = parts
-        self._parts_done = 0
+        self.parts = parts
+        self.parts_done = 0
         self._rows = 0
-        self._bytes = 0
+        self.bytes = 0
         self._bytes_of_part = 0
         self._began = self._logged = time.monotonic()
         self._shown = False
@@ -38,7 +38,7 @@ class Progress:
     def add(self, *, rows: int, bytes_read: int = 0) -> None:
         """Count rows, and how many bytes of this part have been read by now."""
         self._rows += rows
-        self._bytes += bytes_read - self._bytes_of_part
+        self.bytes += bytes_read - self._bytes_of_part
         self._bytes_of_part = bytes_read
         if self._bar is not None:
             self._shown = True
@@ -49,7 +49,7 @@ class Progress:
 
     def part_done(self) -> None:
         """Count a part."""
-        self._parts_done += 1
+        self.parts_done += 1
         self._bytes_of_part = 0
 
     def close(self) -> None:
@@ -57,21 +57,21 @@ class Progress:
         if self._shown:
             self._describe()
             self._bar.close()
-        if self._parts_done:
+        if self.parts_done:
             self._log("done")
 
     def _describe(self) -> None:
-        done = f"{self._parts_done} {self._parts}"
-        if self._bytes:
-            done += f", {self._bytes / 1e6:,.0f} MB"
+        done = f"{self.parts_done} {self.parts}"
+        if self.bytes:
+            done += f", {self.bytes / 1e6:,.0f} MB"
         self._bar.set_postfix_str(done, refresh=False)
 
     def _log(self, stage: str) -> None:
         self._logged = time.monotonic()
         seconds = max(self._logged - self._began, 1e-3)
-        figures = {self._parts: self._parts_done, "rows": self._rows}
-        if self._bytes:
-            figures["bytes"] = self._bytes
+        figures = {self.parts: self.parts_done, "rows": self._rows}
+        if self.bytes:
+            figures["bytes"] = self.bytes
         figures["rows_per_second"] = int(self._rows / seconds)
         text = " ".join(f"{name}={value}" for name, value in figures.items())
         self._logger.info("Read %s of %s: %s", stage, self._stream, text)

@@ -18,6 +18,7 @@ from typing_extensions import override
 from tap_nudgescribe.bookmarks import Bookmark
 from tap_nudgescribe.errors import ApiError
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
+from tap_nudgescribe.tallies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +68,8 @@ class NudgescribeStream(Stream):
         self.replication_key = self.bookmarked
         self._nudgescribe = tap
         self._draft: dict[str, Any] | None = None
+        self.tally: Tally | None = None
+        """What this run has counted; None before the stream is read."""
 
     @property
     def account(self) -> Account:
@@ -121,6 +124,14 @@ class NudgescribeStream(Stream):
                     self.bookmark.keep(part)
                 raise
 
+    @override
+    def get_record_counter(self, **kwargs: Any) -> Tally:
+        """Return a counter that remembers."""
+        writer = cast("BlockWriter", self._nudgescribe.message_writer)
+        counter = super().get_record_counter(**kwargs)
+        self.tally = Tally(counter, lambda: getattr(writer, "taken", 0))
+        return self.tally
+
     def parallel(self) -> int:
         """Return how many requests may be under way."""
         return self.account.client.options.max_parallel_requests
@@ -165,6 +176,7 @@ class NudgescribeStream(Stream):
                 self._state_what_is_whole()
                 if files.rows:
                     yield files.encoding, files.finish()
+                counter.files, counter.bytes = files.number, files.written
         finally:
             files.abandon()
 

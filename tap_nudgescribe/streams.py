@@ -159,8 +159,8 @@ class Customers(NudgescribeStream):
                 spare=self.parallel(),
             ):
                 yield from rows
-                self._progress.add(rows=len(rows))
-                self._progress.part_done()
+                self.progress.add(rows=len(rows))
+                self.progress.part_done()
             done = pages
         if pages < done:
             problem = "Customers were deleted while their pages were read, so some may be missing"
@@ -170,7 +170,8 @@ class Customers(NudgescribeStream):
         self._unparsed_values[field] = self._unparsed_values.get(field, 0) + 1
 
     @cached_property
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """How far reading is."""
         return Progress(self.logger, self.name, parts="pages")
 
     @cached_property
@@ -179,7 +180,7 @@ class Customers(NudgescribeStream):
 
     @override
     def _report_misfits(self) -> None:
-        self._progress.close()
+        self.progress.close()
         super()._report_misfits()
         for field, count in sorted(self._unparsed_values.items()):
             self.logger.warning(

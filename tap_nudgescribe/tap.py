@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -11,19 +12,21 @@ from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
 from typing_extensions import override
 
-from tap_nudgescribe.command import ended, leave
+from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import TAP_SETTINGS
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
     from singer_sdk import Stream
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.failures import Failures
+    from tap_nudgescribe.report import RunReport
     from tap_nudgescribe.stream import NudgescribeStream
     from tap_nudgescribe.transport import Exchange
 
@@ -39,6 +42,8 @@ class TapNudgescribe(Tap):
     package_name = PACKAGE
     message_writer_class = BlockWriter
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TAP_SETTINGS).to_dict()
+    _state_before: Mapping[str, Any] | None = None
+    """What the run began with; None before it has."""
 
     @cached_property
     def failures(self) -> Failures:
@@ -140,6 +145,7 @@ class TapNudgescribe(Tap):
             SettingsError: for settings that contradict each other.
         """
         self._refuse_mapped_batches()
+        self._state_before = deepcopy(self.state)
         if isinstance(self.message_writer, BlockWriter):
             self.message_writer.safe_point = self.interruption.check
         try:
@@ -156,6 +162,20 @@ class TapNudgescribe(Tap):
             self.failures.report()
             return 1
         return 0
+
+    def report(self) -> RunReport:
+        """Return what there is to tell of the run: of every selected stream, if it began."""
+        from tap_nudgescribe.report import RunReport  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.tallies import stream_report  # noqa: PLC0415 (fast start-up)
+
+        if self._state_before is None:
+            return RunReport()
+        streams = [
+            stream_report(stream, self.failures, self._state_before, self.state)
+            for stream in cast("dict[str, NudgescribeStream]", self.streams).values()
+            if stream.selected
+        ]
+        return RunReport(streams=streams)
 
     def _refuse_mapped_batches(self) -> None:
         """Refuse stream maps with BATCH messages, where they would have no effect."""
@@ -189,6 +209,7 @@ class TapNudgescribe(Tap):
         state: Any = None,
         catalog: Any = None,
         check: bool = False,
+        report: str | None = None,
     ) -> None:
         """Run the tap, or ``--about``, or ``--check``, and exit with the right code."""
         if about:
@@ -196,15 +217,22 @@ class TapNudgescribe(Tap):
             return
         import json  # noqa: PLC0415 (only a run needs it)
 
+        tap: TapNudgescribe | None = None
+
         def build() -> TapNudgescribe:
-            return cls(
+            nonlocal tap
+            tap = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
                 state=json.load(state) if state else None,
                 catalog=json.load(catalog) if catalog else None,
             )
+            return tap
 
-        leave(ended(lambda: _check(build()) if check else build().run(), logger))
+        def run() -> int:
+            return _check(build()) if check else build().run()
+
+        leave(reported(run, cls, report, logger, lambda: tap.report() if tap else None))
 
     @classmethod
     @override
@@ -225,8 +253,9 @@ class TapNudgescribe(Tap):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        """Add ``--check`` to the SDK's command."""
+        """Add ``--check`` and ``--report`` to the SDK's command."""
         command = super().get_singer_command()
+        command.params.append(REPORT_OPTION)
         command.params.append(
             click.Option(
                 ["--check"],

@@ -31,6 +31,7 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
     U+0000, which Postgres and other warehouses refuse, becomes U+FFFD; ``replaced`` counts it.
 
     Attributes:
+        taken: How many bytes have come.
         safe_point: Called after each write, when whatever is on stdout is whole.
         cut: Whether a write was stopped midway, so that nothing may follow it.
     """
@@ -39,6 +40,7 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         """Begin with an empty block."""
         super().__init__()
         self.replaced = 0
+        self.taken = 0
         self.cut = False
         self.safe_point: Callable[[], None] = lambda: None
         self._block = bytearray()
@@ -56,12 +58,15 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
 
     def write_message(self, message: Message) -> None:
         """Add a message to the block, and write the block when it is time."""
-        self._block += self.serialize_message(message)
+        line = self.serialize_message(message)
+        self.taken += len(line)
+        self._block += line
         if message.type is not SingerMessageType.RECORD or len(self._block) >= BLOCK_BYTES:
             self.flush()
 
     def write_lines(self, lines: Buffer) -> None:
         """Write whole RECORD lines that are JSON already, after what has been gathered."""
+        self.taken += memoryview(lines).nbytes
         self._write(self._taken(), lines)
 
     def flush(self) -> None:

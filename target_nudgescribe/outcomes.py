@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from tap_nudgescribe.report import StreamReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,6 +41,9 @@ class StreamOutcomes:
     ended: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
+    """When the first row could come, and when the last one ended, by a clock of its own."""
 
     @property
     def refused(self) -> int:
@@ -55,6 +61,24 @@ class StreamOutcomes:
             raise ValueError(outcome)
         if rows:
             self.ended[outcome] += rows
+            self.last = time.monotonic()
+
+    def report(self, name: str) -> StreamReport:
+        """Return what a report shows of the stream."""
+        return StreamReport(
+            name=name,
+            rows=self.read,
+            outcomes={outcome: self.ended[outcome] for outcome in OUTCOMES if self.ended[outcome]},
+            seconds=self.last - self.began,
+            bytes=self.counts["bytes"],
+            reasons=self.reasons,
+            facts={
+                figure.replace("_", " "): str(count)
+                for figure, count in sorted(self.counts.items())
+                if count and figure != "bytes"
+            }
+            | ({"without an outcome": str(self.open)} if self.open else {}),
+        )
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tap_nudgescribe.errors import NudgescribeError
-from target_nudgescribe.storage import Storage
+from target_nudgescribe.storage import Storage, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ class RejectsFile:
         if not rejects or self._storage is None:
             return
         self._parts += 1
-        name = f"{self._name}-{self._parts:05d}.{self._form}"
+        name = f"{safe_name(self._name)}-{self._parts:05d}.{self._form}"
         self._storage.write(name, _ENCODERS[self._form](rejects))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -15,14 +16,16 @@ import click
 from singer_sdk import Target
 from singer_sdk import typing as th
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.command import ended, leave
+from tap_nudgescribe.command import REPORT_OPTION, leave, reported
 from tap_nudgescribe.interruption import Interrupted, Interruption
+from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
 from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.check import check
@@ -64,6 +67,13 @@ class Errand:
     replay: str | None = None
     seed: bool = False
 
+    @property
+    def told(self) -> str:
+        """What it is, in words."""
+        if self.dry_run:
+            return "dry run, nothing sent"
+        return "ledger seeded" if self.seed else "rejects sent again"
+
 
 class TargetNudgescribe(Target):
     """Singer target for the Nudgescribe customer-messaging platform."""
@@ -102,6 +112,16 @@ class TargetNudgescribe(Target):
         super().append_builtin_config(config_jsonschema)
         for name in ("add_record_metadata", "load_method"):
             config_jsonschema["properties"].pop(name, None)
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 (singer-sdk 0.54, private)
+        """Read numbers from the environment, which the SDK leaves as text and then refuses."""
+        found: dict[str, Any] = super()._env_var_config
+        for name, schema in cls.config_jsonschema["properties"].items():
+            if name in found and "number" in schema["type"]:
+                with suppress(ValueError):  # then the SDK says what is wrong
+                    found[name] = float(found[name])
+        return found
 
     # What a run shares
 
@@ -370,6 +390,16 @@ class TargetNudgescribe(Target):
         finally:
             self._unlock()
 
+    def report(self) -> RunReport:
+        """Return what there is to tell of the run."""
+        facts = {}
+        if self.errand != Errand():
+            facts["kind"] = self.errand.told
+        if self.outcomes.created:
+            facts["created"] = ", ".join(self.outcomes.created)
+        streams = [outcomes.report(name) for name, outcomes in self.outcomes.streams.items()]
+        return RunReport(run_id=self.run_id, streams=streams, facts=facts)
+
     @property
     def workspace_known(self) -> bool:
         """Whether the run has looked at its workspace."""
@@ -388,6 +418,7 @@ class TargetNudgescribe(Target):
         file_input: Any = None,
         catalog: Any = None,
         only_check: bool = False,
+        report: str | None = None,
         **errand: Any,
     ) -> None:
         """Run the target, or ``--about`` or ``--check``, and exit with the right code."""
@@ -395,7 +426,10 @@ class TargetNudgescribe(Target):
             cls.print_about(about_format)
             return
 
+        target: TargetNudgescribe | None = None
+
         def run() -> int:
+            nonlocal target
             target = cls(
                 config=config.config, parse_env_config=config.parse_env, errand=Errand(**errand)
             )
@@ -405,7 +439,7 @@ class TargetNudgescribe(Target):
                 )
             return target.run(file_input)
 
-        leave(ended(run, cls.logger))
+        leave(reported(run, cls, report, cls.logger, lambda: target.report() if target else None))
 
     @classmethod
     @override
@@ -414,6 +448,7 @@ class TargetNudgescribe(Target):
         command = super().get_singer_command()
         command.params = [param for param in command.params if param.name != "file_input"]
         command.params += [
+            REPORT_OPTION,
             click.Option(
                 ["--input", "file_input"],
                 type=click.File("rb"),
