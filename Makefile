@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help bench demo test lint docs lock clean
+.PHONY: help bench demo test lint docs dist lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -72,6 +72,9 @@ lint: .venv/ready  ## Check style, types and dependencies
 docs: .venv/ready  ## Write what is generated: settings, plugin definitions, docs/api.md
 	@$(BIN)/python -m docs
 
+dist: .venv/ready  ## Build the archives of a release, and make sure of them
+	@$(BIN)/python .ci/distribution.py
+
 lock: .venv/ready  ## Renew the hashed requirements
 	@echo uv | $(COMPILE) - --output-file requirements/uv.txt
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
@@ -79,4 +82,4 @@ lock: .venv/ready  ## Renew the hashed requirements
 	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .azurite .meltano .meltano-tool .coverage benchmarks/.peers benchmarks/.data
+	rm -rf .venv .azurite .meltano .meltano-tool .coverage dist benchmarks/.peers benchmarks/.data
