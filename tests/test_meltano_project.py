@@ -1,0 +1,86 @@
+"""README's pipeline, command for command, in a Meltano project made for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import yaml
+
+from docs.files import ROOT
+from tests.pipeline import MELTANO
+from tests.sandbox import Sandbox, truth
+from tests.test_document_commands import blocks
+from tests.warehouses import WAREHOUSES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALREADY_INSTALLED = """
+meltano() {
+  if [ "$1" = install ]; then
+    ln -s "$PROJECT/.meltano/extractors" .meltano/extractors
+  else
+    "$MELTANO" "$@"
+  fi
+}
+"""
+"""What ``meltano install`` would fetch from a registry, ``make`` has put into this project."""
+
+
+def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_readme(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (commands,) = (b.commands for b in blocks("README.md") if "--from-ref" in b.commands)
+    (tmp_path / "nudgescribe-meltano").symlink_to(ROOT)
+    project = tmp_path / "nightly"
+    (project / ".meltano").mkdir(parents=True)
+    (project / ".meltano" / "loaders").symlink_to(ROOT / ".meltano" / "loaders")
+    ours = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
+    loaders = [entry for entry in ours["plugins"]["loaders"] if entry["name"] == "target-postgres"]
+    fresh = {
+        "version": 1,
+        "default_environment": "dev",
+        "send_anonymous_usage_stats": False,
+        "environments": [{"name": "dev"}],
+        "plugins": {"loaders": loaders},
+    }
+    (project / "meltano.yml").write_text(yaml.safe_dump(fresh, sort_keys=False))
+    with WAREHOUSES["postgres"](tmp_path) as warehouse:
+        settings = {
+            f"TAP_NUDGESCRIBE_{name.upper()}": value
+            if isinstance(value, str)
+            else json.dumps(value)
+            for name, value in sandbox.config.items()
+        }
+        done = subprocess.run(  # noqa: S603
+            ["/bin/bash", "-euo", "pipefail", "-c", ALREADY_INSTALLED + commands],
+            cwd=project,
+            env={
+                **os.environ,
+                **settings,
+                **warehouse.settings,
+                "MELTANO": str(MELTANO),
+                "MELTANO_AUTO_INSTALL": "false",
+                "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
+                "PROJECT": str(ROOT),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search("list_customers +works", done.stdout + done.stderr)
+        loaded = Counter({s: len(warehouse.rows(s)) for s in truth.KEYS if s != "run_messages"})
+    held = {stream: len(truth.rows(sandbox.account, stream)) for stream in loaded}
+    assert loaded == held
+    entry = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]["extractors"][0]
+    assert entry["pip_url"] == "-e ../nudgescribe-meltano"
+    assert all(
+        s.get("sensitive") for s in entry["settings"] if s["name"] in {"api_key", "password"}
+    )
