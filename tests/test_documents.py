@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,27 @@ def test_api_md_explains_every_status_and_names_only_real_errors() -> None:
     named = set(re.findall(r"`(\w+Error)`", hand_written))
     assert named
     assert all(hasattr(errors, name) for name in named)
+
+
+def test_the_page_on_architecture_names_every_module() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    for package in ("tap_nudgescribe", "target_nudgescribe"):
+        names = {path.name for path in (ROOT / package).glob("[!_]*.py")}
+        assert not {name for name in names if f"`{name}`" not in text}, package
+
+
+def test_workflows_run_what_there_is_on_every_python_that_is_promised() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    promised = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    targets = re.findall(r"^([\w.]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    workflows = [yaml.safe_load(f.read_text()) for f in (ROOT / ".github/workflows").iterdir()]
+    jobs = [job for workflow in workflows for job in workflow["jobs"].values()]
+    (matrix,) = (job["strategy"]["matrix"] for job in jobs if "strategy" in job)
+    assert matrix["python-version"] == promised
+    commands = [step["run"] for job in jobs for step in job.get("steps", ()) if "run" in step]
+    made = {c.split()[1] for c in commands if c.startswith("make ")}
+    assert made == {"lint", "test", "dist"}
+    assert made <= {*targets}
 
 
 def test_the_python_of_python_md_runs(sandbox: Sandbox) -> None:

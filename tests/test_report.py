@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html.parser
 import json
 import re
@@ -78,11 +79,27 @@ def test_a_page_tells_of_every_stream_what_came_of_it(
     assert page.mode == 0o600
     for stream, count in run.counts.items():
         assert page.row(stream)[1:4] == [f"{count:,}", f"{count:,}", "0"]
+        assert re.fullmatch(r"[1-9][\d.]* [kM]?B", page.row(stream)[4])
     bookmark = run.state["bookmarks"]["customers"]["replication_key_value"]
     assert page.row("customers", "bookmark after")[2] == bookmark
     assert int(page.row("published_messages", "files read")[2])
     assert "complete" in page.text
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_page_counts_batch_files(tap: Callable[..., Run], tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    storage = {"root": (tmp_path / "batches").as_uri()}
+    encoding = {"format": "jsonl", "compression": "gzip"}
+    config = {"encoding": encoding, "storage": storage, "batch_size": 1000}
+    run = tap("--report", str(path), batch_config=config)
+    assert run.code == 0, run.stderr
+    files = list((tmp_path / "batches").glob("*published_messages*"))
+    page = Page(path)
+    assert page.row("published_messages", "batch files written")[2] == str(len(files))
+    content = b"".join(gzip.decompress(file.read_bytes()) for file in files)
+    assert page.row("published_messages")[1] == f"{len(content.splitlines()):,}"
+    assert page.row("published_messages")[4] == f"{len(content) / 1e6:.3g} MB"
 
 
 def test_a_page_needs_nothing_but_itself(tap: Callable[..., Run], tmp_path: Path) -> None:
