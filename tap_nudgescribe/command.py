@@ -107,4 +107,5 @@ def _without_value(problem: str) -> str:
     _, found, path = problem.rpartition(" in config[")
     if not found:
         return problem
-    return f"{path.rstrip(']')} does not have the type or form that its description asks for"
+    name = ".".join(part.strip("'") for part in path.rstrip("]").split("]["))
+    return f"{name} does not have the type or form that its description asks for"

@@ -441,7 +441,7 @@ white-space:nowrap;vertical-align:top}
 thead th{border-top:0;color:var(--soft);font-size:.8rem;font-weight:600}
 th:first-child,.words th,.words td{text-align:left}
 .words td{white-space:normal;overflow-wrap:anywhere}
-tbody th{font-weight:600;white-space:normal;overflow-wrap:anywhere}
+tbody th{font-weight:600;white-space:normal;overflow-wrap:break-word;min-width:9rem}
 .messages{margin:0;padding-left:1.5rem;overflow-wrap:anywhere;white-space:pre-wrap;font-size:.9rem}
 .messages li{padding:.2rem 0}
 footer{text-align:center}
