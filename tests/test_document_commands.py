@@ -43,7 +43,7 @@ DOCUMENTS = (
     "docs/python.md",
 )
 
-NOT_RUN = {"README.md": 4, "CONTRIBUTING.md": 3, "docs/recipes.md": 3, "docs/reverse-etl.md": 1}
+NOT_RUN = {"README.md": 5, "CONTRIBUTING.md": 3, "docs/recipes.md": 3, "docs/reverse-etl.md": 1}
 """How many blocks of a document carry a reason not to be run: more need a reason here."""
 
 BLOCK = re.compile(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ALREADY_INSTALLED = """
 meltano() {
   if [ "$1" = install ]; then
-    ln -s "$PROJECT/.meltano/extractors" .meltano/extractors
+    ln -sfn "$PROJECT/.meltano/extractors" .meltano/extractors
   else
     "$MELTANO" "$@"
   fi
@@ -35,7 +35,7 @@ meltano() {
 def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_readme(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    (commands,) = (b.commands for b in blocks("README.md") if "--from-ref" in b.commands)
+    extract, send = (b.commands for b in blocks("README.md") if "--from-ref" in b.commands)
     (tmp_path / "nudgescribe-meltano").symlink_to(ROOT)
     project = tmp_path / "nightly"
     (project / ".meltano").mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
             for name, value in sandbox.config.items()
         }
         done = subprocess.run(  # noqa: S603
-            ["/bin/bash", "-euo", "pipefail", "-c", ALREADY_INSTALLED + commands],
+            ["/bin/bash", "-euo", "pipefail", "-c", ALREADY_INSTALLED + extract + send],
             cwd=project,
             env={
                 **os.environ,
@@ -79,8 +79,8 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
         loaded = Counter({s: len(warehouse.rows(s)) for s in truth.KEYS if s != "run_messages"})
     held = {stream: len(truth.rows(sandbox.account, stream)) for stream in loaded}
     assert loaded == held
-    entry = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]["extractors"][0]
-    assert entry["pip_url"] == "-e ../nudgescribe-meltano"
-    assert all(
-        s.get("sensitive") for s in entry["settings"] if s["name"] in {"api_key", "password"}
-    )
+    plugins = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]
+    for entry in (plugins["extractors"][0], plugins["loaders"][1]):
+        assert entry["pip_url"] == "-e ../nudgescribe-meltano"
+        secret = {setting["name"] for setting in entry["settings"] if setting.get("sensitive")}
+        assert secret == {"api_key", "password", "api_code"}
