@@ -84,7 +84,7 @@ def test_a_page_tells_of_every_stream_what_came_of_it(
     assert page.row("customers", "bookmark after")[2] == bookmark
     assert int(page.row("published_messages", "files read")[2])
     assert "complete" in page.text
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "run.html"}
 
 
 def test_a_page_counts_batch_files(tap: Callable[..., Run], tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_dry_run_and_a_refused_stream_have_a_page(sandbox: Sandbox, tmp_path: 
     assert MEANINGS[4] in Page(path).text
 
 
-def test_an_interrupted_run_has_a_page(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_interrupted_run_has_a_page_and_an_older_one_stands_until_it_is_whole(sandbox: Sandbox, tmp_path: Path) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(_: Any) -> None:
@@ -232,12 +232,14 @@ def test_an_interrupted_run_has_a_page(sandbox: Sandbox, tmp_path: Path) -> None
     config = tmp_path / "config.json"
     config.write_text(json.dumps(sandbox.config))
     path = tmp_path / "run.html"
+    path.write_text("an older page")
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "tap_nudgescribe", "--config", config, "--report", path],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
         assert reached.wait(60)
+        assert path.read_text() == "an older page"
         process.send_signal(signal.SIGTERM)
         go_on.set()
         assert process.wait(60) == 143
