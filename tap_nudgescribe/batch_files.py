@@ -62,6 +62,7 @@ class BatchFiles:
             SettingsError: for a configuration that cannot be followed.
         """
         self.encoding = _checked(config)
+        self._compression = COMPRESSIONS[config.encoding.format][config.encoding.compression]
         self._config = config
         self._stem = f"{config.storage.prefix or ''}{stem}-{uuid4()}"
         self.schema = schema
@@ -123,15 +124,14 @@ class BatchFiles:
         return storage_options(self._config.storage.root)
 
     def _open(self) -> _File:
-        compression = COMPRESSIONS[self.encoding.format][self.encoding.compression]
-        gz = ".gz" if compression == "gzip" else ""
+        gz = ".gz" if self._compression == "gzip" else ""
         ending = "parquet" if self.as_table else f"jsonl{gz}"
         place = _place(
             self._config.storage.root, f"{self._stem}-{self.number:05d}.{ending}", self._options
         )
         if self.as_table:
-            return _ParquetFile(place, self.schema, compression)
-        return _LinesFile(place, compression)
+            return _ParquetFile(place, self.schema, self._compression)
+        return _LinesFile(place, self._compression)
 
 
 class Place(Protocol):

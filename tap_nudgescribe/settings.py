@@ -125,6 +125,16 @@ CONNECTION_SETTINGS = (
     ),
 )
 
+BATCH_COMPRESSIONS = ["gzip", "none", "snappy", "zstd", "lz4"]
+"""Of batch files: all of Parquet, the first two of JSON lines."""
+
+BATCH_DESCRIPTION = (
+    'Write files, and BATCH messages that name them: {"encoding": {"format": "parquet", '
+    '"compression": "zstd"}, "storage": {"root": "s3://bucket/folder", "prefix": "x-"}, '
+    '"batch_size": 100000}. Parquet may be compressed with snappy, gzip, zstd, lz4 or none, jsonl '
+    "with gzip or none."
+)
+
 TAP_SETTINGS = (
     *CONNECTION_SETTINGS,
     th.Property(

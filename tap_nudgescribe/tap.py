@@ -15,7 +15,7 @@ from typing_extensions import override
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
 from tap_nudgescribe.interruption import Interrupted, Interruption
-from tap_nudgescribe.settings import TAP_SETTINGS
+from tap_nudgescribe.settings import BATCH_COMPRESSIONS, BATCH_DESCRIPTION, TAP_SETTINGS
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
@@ -44,6 +44,17 @@ class TapNudgescribe(Tap):
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TAP_SETTINGS).to_dict()
     _state_before: Mapping[str, Any] | None = None
     """What the run began with; None before it has."""
+
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Say of batch files what they can be."""
+        super().append_builtin_config(config_jsonschema)
+        batch_config = deepcopy(config_jsonschema["properties"]["batch_config"])
+        batch_config["description"] = BATCH_DESCRIPTION
+        encoding = batch_config["properties"]["encoding"]["properties"]
+        encoding["compression"]["enum"] = BATCH_COMPRESSIONS
+        config_jsonschema["properties"]["batch_config"] = batch_config
 
     @cached_property
     def failures(self) -> Failures:

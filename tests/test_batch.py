@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +27,6 @@ from tests.test_fast_path import TYPES, catalog, hard_files, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import Run
     from tests.sandbox import Sandbox
@@ -228,6 +228,33 @@ def test_files_go_to_object_stores(
             with open_object(url, "rb", storage_options(url)) as file:
                 rows += len(parquet.read_table(pa.BufferReader(file.read())))
     assert rows == 12_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "compression"),
+    [
+        *(("jsonl", name) for name in ("gzip", "none")),
+        *(("parquet", name) for name in ("gzip", "none", "snappy", "zstd", "lz4")),
+    ],
+)
+def test_a_file_is_compressed_as_the_settings_and_its_manifest_say(
+    tmp_path: Path, kind: str, compression: str
+) -> None:
+    config = batch_config((tmp_path / "out").as_uri(), kind)
+    config["encoding"]["compression"] = compression
+    with MessageServer([Content(b"a\n" + 100 * b"12\n")]) as server:
+        messages = run(server, tmp_path, batch_config=config)
+    (url,) = manifests(messages)
+    encoding = next(m["encoding"] for m in messages if m["type"] == "BATCH")
+    content = Path(path_of(url)).read_bytes()
+    if kind == "jsonl":
+        assert encoding.get("compression") == (None if compression == "none" else "gzip")
+        content = gzip.decompress(content) if encoding.get("compression") else content
+        assert len(content.splitlines()) == 100
+    else:
+        told = parquet.ParquetFile(path_of(url)).metadata.row_group(0).column(0).compression
+        assert told == {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
+        assert len(rows_in(url)) == 100
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,9 @@ def test_a_dry_run_and_a_refused_stream_have_a_page(sandbox: Sandbox, tmp_path: 
     assert MEANINGS[4] in Page(path).text
 
 
-def test_an_interrupted_run_has_a_page_and_an_older_one_stands_until_it_is_whole(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_interrupted_run_has_a_page_and_an_older_one_stands_until_it_is_whole(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(_: Any) -> None:
