@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -29,6 +30,8 @@ MOST_DIGITS = 1000
 
 _TRUE = pa.scalar(value=True)
 _FALSE = pa.scalar(value=False)
+
+_REFUSED = re.compile(r'[\x00-\x1f"\\]')
 
 _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -100,7 +103,11 @@ class RecordReader:
             (f"c{number}", msgspec.Raw if name in self._nested else Any, UNSET)
             for number, name in enumerate(self.names)
         ]
-        renamed = {f"c{number}": name for number, name in enumerate(self.names)}
+        # Some signs msgspec cannot have in a name: then no record fits, and each is read leniently.
+        renamed = {
+            f"c{number}": f"\uffff{number}" if _REFUSED.search(name) else name
+            for number, name in enumerate(self.names)
+        }
         record = msgspec.defstruct(
             "Record", kinds, rename=renamed, gc=False, forbid_unknown_fields=True
         )

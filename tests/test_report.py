@@ -170,7 +170,7 @@ def target(
     )
 
 
-EVIL = "<script>alert('&')</script></title>"
+EVIL = "<script>alert('&\\\"')</script></title>"
 
 
 def test_the_target_tells_every_outcome_and_nothing_of_an_account_is_taken_for_html(

@@ -73,6 +73,14 @@ def test_columns_without_a_schema_are_named() -> None:
     assert rows.source(0) == {"text": "a"}
 
 
+@given(st.text(), st.text())
+def test_a_column_may_be_called_anything(name: str, other: str) -> None:
+    kind = {"type": ["string", "null"]}
+    reader = RecordReader({name: kind, other: kind})
+    record = {name: "1", other: "2"}
+    assert reader.read([msgspec.Raw(json.dumps(record).encode())], 1).source(0) == record
+
+
 def test_typed_arrow_columns_become_the_same_text() -> None:
     table = pa.table(
         {
