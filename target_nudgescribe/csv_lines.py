@@ -24,35 +24,42 @@ _fill: Any = pc.fill_null
 
 
 def csv_lines(columns: Sequence[pa.StringArray]) -> pa.StringArray:
-    """Return each row of some columns as a CSV line without its end; null is an empty cell."""
+    """Return each row of some columns as a CSV line with its end; null is an empty cell."""
     cells = [_cells(column) for column in columns]
-    lines: pa.StringArray = _join(*cells, ",") if len(cells) > 1 else _alone(cells[0])
+    if len(cells) == 1:
+        cells = [_alone(cells[0])]
+    cells[-1] = _join(cells[-1], LINE_END, "")
+    lines: pa.StringArray = _join(*cells, ",")
     return lines
 
 
 def csv_bytes(names: Sequence[str], lines: pa.StringArray) -> bytes:
     """Return a whole file: the header and some lines."""
     header = csv_lines([pa.array([name], pa.string()) for name in names])
-    whole = pa.concat_arrays([header, lines, pa.array([""])])
-    # One list of all lines: joining it copies bytes and makes no Python object of a line.
-    together: Any = pa.ListArray.from_arrays(pa.array([0, len(whole)], pa.int32()), whole)
-    joined: Any = pc.binary_join(together, LINE_END)
-    content: bytes = joined[0].as_buffer().to_pybytes()
-    return content
+    return b"".join([_content(header), _content(lines)])
+
+
+def _content(lines: pa.StringArray) -> memoryview:
+    """Return lines as they stand side by side in memory."""
+    _, offsets, data = lines.buffers()
+    if not len(lines) or not offsets or not data:
+        return memoryview(b"")
+    ends = memoryview(offsets).cast("i")
+    return memoryview(data)[ends[lines.offset] : ends[lines.offset + len(lines)]]
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:
     blank = pc.min(pc.binary_length(column)).as_py() == 0
     if blank or holds_any(column, b'",\r\n'):
         special = pc.match_substring_regex(column, SPECIAL)
-        doubled = pc.replace_substring(column, '"', '""')
+        doubled = pc.replace_substring(column, '"', '""') if holds_any(column, b'"') else column
         column = pc.if_else(special, _join('"', doubled, '"', ""), column)
     filled: pa.StringArray = _fill(column, "") if column.null_count else column
     return filled
 
 
 def _alone(cells: pa.StringArray) -> pa.StringArray:
-    """Return lines of one cell: one without anything would be no row."""
+    """Return the cells of lines that have no other: one without anything would be no row."""
     blank: Any = pc.equal(cells, pa.scalar(""))
-    lines: pa.StringArray = _choose(blank, pa.scalar('""'), cells)
-    return lines
+    filled: pa.StringArray = _choose(blank, pa.scalar('""'), cells)
+    return filled

@@ -313,7 +313,7 @@ class CustomerStream:
         waiting, work.ready = work.ready, {}
         for parts in waiting.values():
             whole = joined(parts)
-            sizes = np.cumsum(np.asarray(pc.binary_length(whole.lines)) + 2)
+            sizes = np.cumsum(np.asarray(pc.binary_length(whole.lines)))
             start = 0
             while start < len(whole):
                 before = sizes[start - 1] if start else 0

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+READ_BYTES = 256 * 1024
+"""Most that is read from a file or pipe at once."""
+
+
 class InputError(NudgescribeError):
     """A line of the input is no Singer message."""
 
@@ -48,7 +52,7 @@ class RawRecords:
         return taken
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, gc=False):
     type: str
     stream: str = ""
     record: msgspec.Raw = msgspec.Raw(b"")
@@ -157,4 +161,6 @@ def _lines(source: IO[Any]) -> Iterable[bytes]:
     binary: IO[Any] = getattr(source, "buffer", source)
     if isinstance(binary, io.TextIOBase):
         return (line.encode("utf-8", "surrogatepass") for line in binary)
+    if isinstance(binary, io.BufferedReader) and isinstance(binary.raw, io.FileIO):
+        return open(binary.fileno(), "rb", buffering=READ_BYTES, closefd=False)
     return binary
