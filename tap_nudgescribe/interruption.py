@@ -60,15 +60,19 @@ class Interruption:
         if self._signum is not None:
             raise Interrupted(self._signum)
 
+    def now(self) -> float:
+        """Return the seconds of a clock that only goes forward, as :meth:`sleep` has it."""
+        return time.monotonic()
+
     def sleep(self, seconds: float) -> None:
         """Wait, but not longer than until a signal is noted.
 
         Raises:
             Interrupted: when one is.
         """
-        until = time.monotonic() + seconds
+        until = self.now() + seconds
         self.check()
-        while (rest := until - time.monotonic()) > 0:
+        while (rest := until - self.now()) > 0:
             time.sleep(min(rest, LONGEST_NAP_SECONDS))
             self.check()
 

@@ -1,15 +1,20 @@
-"""Read what a customer group holds, in the form in which rows are compared."""
+"""Read back what a customer group holds, and compare it with what was sent."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.errors import NudgescribeError, SettingsError
 from tap_nudgescribe.parallel import ordered_map
+from target_nudgescribe import ledger as books
+from target_nudgescribe.batches import joined
 from target_nudgescribe.csv_lines import csv_lines
 from target_nudgescribe.fingerprints import key_prints, row_prints
 from target_nudgescribe.mapping import MappedField, StreamMap
@@ -19,10 +24,17 @@ from target_nudgescribe.validation import check
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from target_nudgescribe.batches import GroupWork, Ready
+    from target_nudgescribe.ledger import Ledger
+    from target_nudgescribe.route import Route
     from target_nudgescribe.workspace import Workspace
+
+logger = logging.getLogger("target-nudgescribe")
+
+SAMPLE = 100
+"""Rows of a batch that are read back when verify is ``sample``."""
 
 
 class ReadBackError(NudgescribeError):
@@ -102,3 +114,87 @@ def held(
             comparable_prints(cells, names),
             [str(customer["customer_id"]) for customer in customers],
         )
+
+
+def seed(route: Route, group_id: str, ledger: Ledger) -> None:
+    """Take for sent what a group holds.
+
+    Raises:
+        SettingsError: when the API returns fields encrypted.
+    """
+    secret = [name for name in route.names if route.workspace.fields[name].encrypted]
+    if secret:
+        problem = f"The ledger cannot be seeded: the API returns {', '.join(secret)} encrypted"
+        raise SettingsError(problem)
+    for page in held(route.workspace, group_id, route.mapped.key, route.names):
+        ledger.record(
+            books.new_entries(page.keys, page.prints, books.SENT, definitions=route.definitions)
+        )
+        route.outcomes.counts["seeded"] += len(page.keys)
+
+
+def parted_for_reading(
+    confirmed: NDArray[np.intp], verify: str
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Part rows that the API has confirmed into those believed and those to be read back."""
+    most = {"none": 0, "sample": SAMPLE, "full": len(confirmed)}[verify]
+    chosen = np.zeros(len(confirmed), bool)
+    if most and len(confirmed):
+        chosen[np.linspace(0, len(confirmed) - 1, min(most, len(confirmed)), dtype=int)] = True
+    return confirmed[~chosen], confirmed[chosen]
+
+
+def confirm(route: Route, work: GroupWork) -> None:
+    """Read back what the API has queued until it is there, and once what nobody knows of.
+
+    Raises:
+        ReadBackError: when nobody can tell who is who.
+    """
+    waiting, work.queued = work.queued, []
+    doubted, work.doubted = _look(route, work, work.doubted), []
+    deadline = route.interruption.now() + route.config["confirm_timeout_seconds"]
+    for attempt in count(1):
+        waiting = _look(route, work, waiting)
+        if not waiting or route.interruption.now() >= deadline:
+            break
+        route.workspace.client.transport.pause(min(attempt, 6))
+    open_rows = sum(map(len, [*waiting, *doubted]))
+    route.outcomes.count("unknown", open_rows)
+    if open_rows:
+        logger.error(
+            "%s: %d rows that were uploaded are not in group %s as they were sent",
+            route.name,
+            open_rows,
+            work.group_id,
+        )
+
+
+def _look(route: Route, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready]:
+    """Return what of some batches the account does not show yet."""
+    left = [
+        _unconfirmed(route, work, joined([part for part in waiting if part.names == names]))
+        for names in dict.fromkeys(part.names for part in waiting)
+    ]
+    return [part for part in left if len(part)]
+
+
+def _unconfirmed(route: Route, work: GroupWork, part: Ready) -> Ready:
+    """Record the rows that the account shows as they were sent, and return the others."""
+    names = tuple(n for n in part.names if not route.workspace.fields[n].encrypted)
+    expected = comparable_prints(part.cells, names)
+    # Of several rows for one customer the last was sent last.
+    place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
+    there = np.zeros(len(part), bool)
+    for page in held(route.workspace, work.group_id, route.mapped.key, names):
+        route.interruption.check()
+        for key, found in zip(page.keys, page.prints, strict=True):
+            place = place_of.get(key.tobytes())
+            if place is not None:
+                there[place] = (found == expected[place]).all()
+    last = np.array([place_of[key.tobytes()] for key in part.keys], np.intp)
+    done = part.take(np.flatnonzero(there))
+    work.ledger.record(
+        books.new_entries(done.keys, done.prints, books.SENT, definitions=route.definitions)
+    )
+    route.outcomes.count("sent", int(there[last].sum()))
+    return part.take(np.flatnonzero(~there[last]))

@@ -14,6 +14,7 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.helpers._batch import BatchFileFormat
 from typing_extensions import override
 
+from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
 from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, loads
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
+    from target_nudgescribe.prepared import Prepared
     from target_nudgescribe.target import TargetNudgescribe
 
 CHUNK_ROWS = 10_000
 """Rows that are decoded and checked together."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
+
+AT_ONCE = 2
+"""Chunks of a Parquet file that are prepared side by side."""
 
 
 class NudgescribeSink(Sink):
@@ -169,20 +174,30 @@ class CustomersSink(NudgescribeSink):
         if self.target.errand.seed:
             return
         for path in files:
-            for rows in self._rows_of_file(encoding, path):
-                self._tally(rows)
-                self.customers.absorb(rows)
+            with open_batch_file(path, encoding.compression) as file:
+                for prepared in self._prepared(encoding, file):
+                    self._tally(prepared.rows)
+                    self.customers.absorb(prepared)
 
-    def _rows_of_file(self, encoding: BaseBatchFileEncoding, path: str) -> Iterator[Rows]:
-        with open_batch_file(path, encoding.compression) as file:
-            if encoding.format == BatchFileFormat.PARQUET:
-                for batch in pq.ParquetFile(file).iter_batches(self.raw.most):
-                    table = pa.Table.from_batches([batch])
-                    yield from_table(self._reader.names, table, self._next_number)
-                return
-            while lines := list(islice(file, self.raw.most)):
-                records = [msgspec.Raw(line) for line in lines if line.strip()]
-                yield self._reader.read(records, self._next_number)
+    def _prepared(self, encoding: BaseBatchFileEncoding, file: IO[bytes]) -> Iterator[Prepared]:
+        if encoding.format == BatchFileFormat.PARQUET:
+            # Almost nothing of this holds Python's lock, so that threads are of use.
+            yield from ordered_map(
+                lambda part: self.customers.prepare(from_table(self._reader.names, *part)),
+                self._numbered(pq.ParquetFile(file)),
+                parallel=AT_ONCE,
+            )
+            return
+        while lines := list(islice(file, self.raw.most)):
+            records = [msgspec.Raw(line) for line in lines if line.strip()]
+            yield self.customers.prepare(self._reader.read(records, self._next_number))
+
+    def _numbered(self, file: pq.ParquetFile) -> Iterator[tuple[pa.Table, int]]:
+        """Yield the rows of a file and the number of the first, before earlier ones are counted."""
+        number = self._next_number
+        for batch in file.iter_batches(self.raw.most):
+            yield pa.Table.from_batches([batch]), number
+            number += batch.num_rows
 
     @property
     def _next_number(self) -> int:
@@ -194,14 +209,15 @@ class CustomersSink(NudgescribeSink):
             rows = self._reader.read(records, self._next_number)
             self._tally(rows)
             self._warn_of_undeclared(self._reader.undeclared)
-            self.customers.absorb(rows)
+            self.customers.absorb(self.customers.prepare(rows))
             self.target.drain_if_old()
 
     def _absorb_dicts(self) -> None:
         records, self._dicts = self._dicts, []
         if records and not self.target.errand.seed:
             self._warn_of_undeclared({name for record in records for name in record})
-            self.customers.absorb(from_dicts(self._reader.names, records, self._next_number))
+            rows = from_dicts(self._reader.names, records, self._next_number)
+            self.customers.absorb(self.customers.prepare(rows))
 
     def _tally(self, rows: Rows) -> None:
         lacking = rows.missing.keys() & set(self.key_properties)

@@ -35,6 +35,7 @@ from target_nudgescribe.lock import lock
 from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.records import KINDS, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
+from target_nudgescribe.route import Route
 from target_nudgescribe.singer import BulkReader, InputError
 from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
@@ -158,18 +159,18 @@ class TargetNudgescribe(Target):
 
     def customer_stream(self, name: str, mapped: StreamMap) -> CustomerStream:
         """Return the way of a stream's rows; a new one after its SCHEMA has changed."""
-        stream = CustomerStream(
+        route = Route(
             name,
             mapped,
             self.workspace,
             self.config,
             outcomes=self.outcomes.stream(name),
             rejects=self._rejects(name),
-            open_group=lambda group_id: self._work(name, group_id),
             run_id=self.run_id,
-            safe_point=self.interruption.check,
+            interruption=self.interruption,
             replaying=bool(self.errand.replay),
         )
+        stream = CustomerStream(route, open_group=lambda group_id: self._work(name, group_id))
         if name in self._streams:
             stream.keyless = self._streams[name].keyless
         self._streams[name] = stream
