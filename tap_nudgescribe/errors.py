@@ -111,6 +111,12 @@ class NotFoundError(ApiError):
     advice = "It may have been deleted during the run, or the account lacks this operation."
 
 
+class TooLargeError(ApiError):
+    """413: the request has more bytes than the API, or a proxy before it, takes at once."""
+
+    advice = "Lower batch_size_bytes, or ask Nudgescribe what a request may hold."
+
+
 class QuotaError(ApiError):
     """503 on publishing: the account's quota is used up. Trying again now is of no use."""
 

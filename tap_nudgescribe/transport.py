@@ -355,6 +355,8 @@ def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | N
             return errors.AccessError("The API refuses access (403)", operation=name)
         case 404:
             return errors.NotFoundError("Not found (404)", operation=name)
+        case 413:
+            return errors.TooLargeError("The request is too large (413)", operation=name)
         case 429:
             error = errors.RateLimitError("Too many requests (429)", operation=name)
             return _Passing(error, wait)

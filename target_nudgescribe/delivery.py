@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from tap_nudgescribe.errors import OutcomeUnknownError
+from tap_nudgescribe.errors import OutcomeUnknownError, TooLargeError
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import joined, taken
 from target_nudgescribe.csv_lines import csv_bytes
@@ -41,6 +41,7 @@ class Delivery:
     def __init__(self, route: Route) -> None:
         """Upload nothing yet."""
         self._route = route
+        self._most_bytes: int = route.config["batch_size_bytes"]
         self._batches = 0
         self._unanswered = 0
 
@@ -51,7 +52,6 @@ class Delivery:
             ApiError: when an upload cannot go on.
         """
         most_rows = self._route.config["batch_size_rows"]
-        most_bytes = self._route.config["batch_size_bytes"]
         waiting, work.ready = work.ready, {}
         for parts in waiting.values():
             whole = joined(parts)
@@ -59,7 +59,7 @@ class Delivery:
             start = 0
             while start < len(whole):
                 before = sizes[start - 1] if start else 0
-                fits = int(np.searchsorted(sizes, before + most_bytes, side="right"))
+                fits = int(np.searchsorted(sizes, before + self._most_bytes, side="right"))
                 end = max(start + 1, min(fits, start + most_rows))
                 self._deliver(work, whole.take(np.arange(start, end)))
                 start = end
@@ -99,9 +99,14 @@ class Delivery:
                 customers = csv_bytes(ready.names, taken(ready.lines, rows))
                 if not validate_only:
                     counts["bytes"] += len(customers)
-            return workspace.client.upload_customers(
-                workspace.workspace_id, group_id, customers, validate_only=validate_only
-            )
+            try:
+                return workspace.client.upload_customers(
+                    workspace.workspace_id, group_id, customers, validate_only=validate_only
+                )
+            except TooLargeError:
+                # The next batches need not find out again, one halving after the other.
+                self._most_bytes = max(1, taken(ready.lines, rows).nbytes // 2)
+                raise
 
         return send
 

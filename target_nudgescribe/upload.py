@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tap_nudgescribe.errors import OutcomeUnknownError, UploadRefusedError
+from tap_nudgescribe.errors import OutcomeUnknownError, TooLargeError, UploadRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def upload(send: Send, verdict: Verdict, *, validate_first: bool) -> None:
     """Send all rows of a batch and fill in the verdict.
 
     Rows that the API names are left out and the others sent again. A batch that is refused
-    without naming rows is halved until the culprits stand alone.
+    without naming rows, or for its size, is halved until the culprits stand alone.
 
     Raises:
         ApiError: when the API cannot be used at all; the verdict then holds what is known.
@@ -97,6 +97,9 @@ class _Batch:
             except UploadRefusedError as refusal:
                 self._refusals += 1
                 waiting += reversed(self._without_culprits(rows, refusal.problems))
+            except TooLargeError:
+                self._refusals += 1
+                waiting += reversed(self._halves(rows, "too_large"))
             except OutcomeUnknownError:
                 self._verdict.unknown.append(rows)
             else:
@@ -142,8 +145,12 @@ class _Batch:
             # The header does not fit: no part of the batch can.
             self._refuse(rows, problems[0].code, problems[0].field)
             return []
+        return self._halves(rows, "refused")
+
+    def _halves(self, rows: NDArray[np.intp], code: str) -> list[NDArray[np.intp]]:
+        """Return both halves of some rows, or nothing when the search for culprits has ended."""
         if len(rows) == 1 or self._refusals > MOST_REFUSALS:
-            self._refuse(rows, "refused", None, retryable=len(rows) > 1)
+            self._refuse(rows, code, None, retryable=len(rows) > 1)
             return []
         half = len(rows) // 2
         return [rows[:half], rows[half:]]

@@ -137,6 +137,7 @@ class Account:
         publish_quota: Publish calls left; at 0 the API answers 503.
         queue_above: Uploads of more rows than this are queued.
         queue_wait: Requests to come before a queued upload is applied.
+        upload_bytes: Most bytes of an upload; with more the API answers 413.
         problems_listed: Most problems that the refusal of an upload names.
         rerun_enabled: Whether the endpoints marked "Testing" exist.
         api_code: When set, campaign and rerun calls must carry it in x-auth-context.
@@ -151,6 +152,7 @@ class Account:
     publish_quota: int = 20
     queue_above: int = 1000
     queue_wait: int = 3
+    upload_bytes: int = 100_000_000
     problems_listed: int = 100
     rerun_enabled: bool = True
     api_code: str | None = None

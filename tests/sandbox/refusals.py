@@ -12,6 +12,7 @@ _STATUS = {
     "missing_field": 401,
     "refused": 403,
     "not_found": 404,
+    "too_large": 413,
     "rate_limited": 429,
     "server_error": 500,
     "quota": 503,

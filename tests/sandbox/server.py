@@ -174,6 +174,8 @@ class Sandbox:
             return JSONResponse(self.sessions.refresh(bearer))
         self.sessions.check(bearer)
         self._check_gateway(request)
+        if name == "upload_customers" and len(raw) > self.account.upload_bytes:
+            raise Refusal("too_large", "canary: too many bytes")
         if "file" in body:
             check(name, body | {"file": "checked by its own reader"}, MULTIPART)
         else:

@@ -75,6 +75,28 @@ def test_a_batch_refused_without_reasons_is_halved_until_the_culprit_stands_alon
     assert send.sandbox.count("upload_customers") < 20
 
 
+def test_an_upload_that_is_too_large_is_halved_and_the_next_ones_are_smaller(
+    send: Sending,
+) -> None:
+    send.sandbox.account.upload_bytes = 1500
+    rows = [row(n, first_name="x" * 40) for n in range(80)]
+    sent = send(schema(), *rows, state(), batch_size_rows=40)
+    assert (sent.code, len(sent.states), sent.outcomes()) == (0, 1, {"sent": 80})
+    sizes = [len(body["file"]) for name, body in send.sandbox.requests if "upload" in name]
+    assert [size > 1200 for size in sizes] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("encoding", ["multipart", "json"])
+def test_a_row_that_is_too_large_by_itself_costs_that_row(send: Sending, encoding: str) -> None:
+    send.sandbox.account.upload_bytes = 2000
+    messages = [schema(), *(row(n) for n in range(9)), row(9, first_name="x" * 2000), row(10)]
+    sent = send(*messages, upload_encoding=encoding)
+    assert (sent.code, sent.outcomes()) == (3, {"sent": 10, "rejected": 1})
+    (reject,) = send.rejects()
+    assert (reject["row_number"], reject["code"]) == (10, "too_large")
+    assert send(*messages, upload_encoding=encoding).counts()["quarantined"] == 1
+
+
 def test_the_api_may_name_its_reasons_a_few_at_a_time(send: Sending) -> None:
     send.sandbox.account.problems_listed = 2
     fields = send.sandbox.account.fields_of(send.group.workspace_id)

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_nudgescribe.client import Upload
-from tap_nudgescribe.errors import OutcomeUnknownError, RowProblem, UploadRefusedError
+from tap_nudgescribe.errors import (
+    OutcomeUnknownError,
+    RowProblem,
+    TooLargeError,
+    UploadRefusedError,
+)
 from target_nudgescribe.upload import Verdict, places, upload
 
 if TYPE_CHECKING:
@@ -19,8 +24,9 @@ if TYPE_CHECKING:
 class Api:
     """Takes rows but the bad ones, and refuses a whole upload for one of those."""
 
-    def __init__(self, bad: set[int], *, named: bool) -> None:
+    def __init__(self, bad: set[int], *, named: bool, most: int = 10_000) -> None:
         self.bad = bad
+        self.most = most
         self.named = named
         self.taken: list[int] = []
         self.uploads = 0
@@ -28,6 +34,9 @@ class Api:
     def __call__(self, rows: NDArray[Any], *, validate_only: bool) -> Upload:
         told = rows.tolist()
         self.uploads += 1
+        if len(told) > self.most:
+            problem = "too large"
+            raise TooLargeError(problem)
         culprits = [place for place, row in enumerate(told, 1) if row in self.bad]
         if culprits:
             problem = {"field": "f", "code": "odd", "message": None}
@@ -43,13 +52,14 @@ class Api:
         lambda count: st.tuples(st.just(count), st.sets(st.integers(0, count - 1), max_size=8))
     ),
     named=st.booleans(),
+    most=st.integers(1, 60),
     validate_first=st.booleans(),
 )
 def test_every_good_row_lands_once_and_every_bad_one_is_named(
-    size: tuple[int, set[int]], *, named: bool, validate_first: bool
+    size: tuple[int, set[int]], *, named: bool, most: int, validate_first: bool
 ) -> None:
     count, bad = size
-    api, verdict = Api(bad, named=named), Verdict(count)
+    api, verdict = Api(bad, named=named, most=most), Verdict(count)
     upload(api, verdict, validate_first=validate_first)
     assert sorted(api.taken) == [row for row in range(count) if row not in bad]
     assert api.taken == sorted(api.taken)
