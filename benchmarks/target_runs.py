@@ -91,7 +91,7 @@ def main() -> None:
     """Run a kind over the messages on stdin and print seconds, peak memory and what it tells."""
     logging.disable(logging.CRITICAL)
     kind, folder = sys.argv[1:]
-    output, sys.stdout = sys.stdout, io.StringIO()
+    output, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO())
     started = time.perf_counter()
     told = KINDS[kind](sys.stdin.buffer, Path(folder))
     seconds = time.perf_counter() - started

@@ -80,13 +80,13 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
     def _write(self, *blocks: Buffer) -> None:
         self.cut = True
         for block in blocks:
-            _write(block)
+            write_block(block)
         self.cut = False
         self.safe_point()
 
 
-def _write(block: Buffer) -> None:
-    """Write a block to stdout, whole.
+def write_block(block: Buffer) -> None:
+    """Write lines to stdout, whole.
 
     The descriptor is written to directly: nothing is kept in a buffer of Python's that an end
     could drop. A stdout without one, as in tests, is a buffer in memory.

@@ -35,15 +35,23 @@ class CustomerStream:
     Args:
         route: From the stream to the account.
         open_group: Returns what waits for a group, with its ledger.
+        is_known: Says whether a group has a ledger of this stream.
     """
 
-    def __init__(self, route: Route, *, open_group: Callable[[str], GroupWork]) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        open_group: Callable[[str], GroupWork],
+        is_known: Callable[[str], bool],
+    ) -> None:
         """Send nothing yet."""
         self.works: dict[str, GroupWork] = {}
         self.keyless = 0
         """Rows whose customer is not known: with any, nobody can say who is missing."""
         self._route = route
         self._open_group = open_group
+        self._is_known = is_known
         self._delivery = Delivery(route)
         self._groups: dict[str, str | None] = {}
 
@@ -243,10 +251,17 @@ class CustomerStream:
     def mirror(self, *, trusted: bool) -> None:
         """Delete the customers that this stream sent once and that the whole table no longer has.
 
+        Where a column says which group a row belongs to, a group that the table no longer names
+        has lost all its rows. A setting that names one group says nothing about the others.
+
         Args:
             trusted: Whether the input is known to be the whole table.
         """
-        deletes.mirror(self._route, self.works.values(), self._mirror_doubt(trusted=trusted))
+        doubt = self._mirror_doubt(trusted=trusted)
+        if self._route.mapped.group_column is not None and not doubt:
+            for group_id in filter(self._is_known, self._route.workspace.groups):
+                self._work(group_id)
+        deletes.mirror(self._route, self.works.values(), doubt)
 
     def _mirror_doubt(self, *, trusted: bool) -> str:
         if not self._route.outcomes.read:

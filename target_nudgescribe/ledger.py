@@ -240,6 +240,12 @@ class Ledger:
         return f"delta-{self._generation % 2}-{number}.parquet"
 
 
+def is_kept(storage: Storage) -> bool:
+    """Say whether there is a ledger in a folder, if only of a run that died."""
+    names = "ledger.json", "delta-0-0.parquet"
+    return any(storage.read(name) is not None for name in names)
+
+
 def new_entries(  # noqa: PLR0913 (what an entry is made of)
     keys: NDArray[np.uint64],
     rows: NDArray[np.uint64],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tap_nudgescribe.client import NudgescribeClient
+    from tap_nudgescribe.interruption import Interruption
     from tap_nudgescribe.profile import ProfileField
     from target_nudgescribe.ledger import Ledger
     from target_nudgescribe.outcomes import StreamOutcomes
@@ -72,6 +72,7 @@ class Scene:
 
     workspace: Workspace
     config: Mapping[str, Any]
+    interruption: Interruption
     ledger: Ledger | None = None
 
     @property
@@ -334,13 +335,13 @@ def _print(record: Record) -> NDArray[np.uint64]:
 
 
 def _wait_for_run(scene: Scene, campaign_id: str, number: int | None) -> None:
-    deadline = time.monotonic() + scene.config["confirm_timeout_seconds"]
+    deadline = scene.interruption.now() + scene.config["confirm_timeout_seconds"]
     for attempt in range(1, 10_000):
         runs = scene.client.list_runs(campaign_id)
         run = next((r for r in runs if number in {None, r["run_number"]}), {})
         if str(run.get("status", "")).lower() in RUN_READY:
             return
-        if time.monotonic() >= deadline:
+        if scene.interruption.now() >= deadline:
             break
         scene.client.transport.pause(min(attempt, 6))
     problem = "The run is started, but it is not ready for review or for publishing yet"

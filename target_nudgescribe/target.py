@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import uuid
 from contextlib import suppress
@@ -27,10 +26,11 @@ from tap_nudgescribe.command import REPORT_OPTION, leave, reported
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
+from tap_nudgescribe.writer import write_block
 from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
-from target_nudgescribe.ledger import Ledger
+from target_nudgescribe.ledger import Ledger, is_kept
 from target_nudgescribe.lock import lock
 from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.records import KINDS, RecordStream, Scene
@@ -89,14 +89,22 @@ class TargetNudgescribe(Target):
         if capability is not TargetCapabilities.VALIDATE_RECORDS
     ]
 
-    def __init__(self, *, errand: Errand | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        errand: Errand | None = None,
+        interruption: Interruption | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         """Read the settings.
 
         Args:
             errand: What the run is for.
+            interruption: Whether a signal has asked to stop, and how the run waits.
             kwargs: Those of the SDK.
         """
         super().__init__(**kwargs)
+        self.interruption = interruption or Interruption()
         self.errand = errand or Errand()
         self.run_id = uuid.uuid4().hex[:16]
         self.outcomes = RunOutcomes(self.run_id)
@@ -133,11 +141,6 @@ class TargetNudgescribe(Target):
         return Workspace(client, self.config["workspace_id"], dry_run=self.errand.dry_run)
 
     @cached_property
-    def interruption(self) -> Interruption:
-        """Whether a signal has asked to stop."""
-        return Interruption()
-
-    @cached_property
     def storage(self) -> Storage:
         """Where the target keeps what it must remember."""
         return Storage(self.config["state_uri"])
@@ -170,7 +173,11 @@ class TargetNudgescribe(Target):
             interruption=self.interruption,
             replaying=bool(self.errand.replay),
         )
-        stream = CustomerStream(route, open_group=lambda group_id: self._work(name, group_id))
+        stream = CustomerStream(
+            route,
+            open_group=lambda group_id: self._work(name, group_id),
+            is_known=lambda group_id: is_kept(self._ledger_place(name, group_id)),
+        )
         if name in self._streams:
             stream.keyless = self._streams[name].keyless
         self._streams[name] = stream
@@ -182,7 +189,7 @@ class TargetNudgescribe(Target):
         """Return what applies the records of a stream that are no customers."""
         kind = self._kind(name)
         ledger = self._work(name, kind).ledger if kind == "campaign_reruns" else None
-        scene = Scene(self.workspace, self.config, ledger)
+        scene = Scene(self.workspace, self.config, self.interruption, ledger)
         outcomes = self.outcomes.stream(name)
         rejects = self._rejects(name)
         return RecordStream(
@@ -214,7 +221,7 @@ class TargetNudgescribe(Target):
         """Return what waits for a group, with its ledger, which is locked until the run ends."""
         key = (stream, group_id)
         if key not in self._works:
-            place = self.storage.below("ledgers", self.config["workspace_id"], group_id, stream)
+            place = self._ledger_place(stream, group_id)
             held = None if self.errand.dry_run else lock(place, self.run_id)
             work = GroupWork(group_id, Ledger(place, writable=not self.errand.dry_run), held)
             self._works[key] = work
@@ -224,6 +231,9 @@ class TargetNudgescribe(Target):
                     "sent again and nobody is deleted"
                 )
         return self._works[key]
+
+    def _ledger_place(self, stream: str, group_id: str) -> Storage:
+        return self.storage.below("ledgers", self.config["workspace_id"], group_id, stream)
 
     # Messages
 
@@ -313,7 +323,7 @@ class TargetNudgescribe(Target):
         if not self._may_advance:
             self.logger.warning("The state is held back: the next run reads the same rows again")
             return
-        _write_line(json.dumps(state))
+        write_block(json.dumps(state).encode() + b"\n")
         self.interruption.check()
 
     @property
@@ -480,19 +490,6 @@ class TargetNudgescribe(Target):
             ),
         ]
         return command
-
-
-def _write_line(text: str) -> None:
-    """Write a line to stdout, whole: a signal may make a buffered writer drop the rest of it."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except io.UnsupportedOperation:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-        return
-    rest = memoryview(text.encode() + b"\n")
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _replayed(uri: str) -> Iterator[bytes]:

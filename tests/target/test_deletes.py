@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from target_nudgescribe.target import Errand
 from tests.sandbox import Fault
-from tests.target.sending import MAP, row, schema, state
+from tests.target.sending import COLUMNS, MAP, row, schema, state
 
 if TYPE_CHECKING:
     from tests.target.sending import Sending
@@ -132,6 +133,33 @@ def test_mirror_deletes_nobody_in_doubt(send: Sending, case: str) -> None:
             file.unlink()
     send(*messages, errand=errand, **config)
     assert refs(send) == ["r-1", "r-2"]
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "left"),
+    [
+        ({}, 0, []),
+        ({"max_delete_rows": 0}, 3, ["r-2"]),
+        ({"max_delete_percent": 99}, 3, ["r-2"]),
+        ({"mirror_trusts_end_of_input": False}, 0, ["r-2"]),
+        ({"mode": "upsert"}, 0, ["r-2"]),
+        ({"customer_group": "Another"}, 0, ["r-2"]),
+    ],
+)
+def test_mirror_empties_a_group_that_the_column_of_groups_names_no_more(
+    send: Sending, config: Any, code: int, left: list[str]
+) -> None:
+    ours = send.group
+    another = replace(ours, customer_group_id="another", name="Another", customers={})
+    send.sandbox.account.groups["another"] = another
+    columns = schema(**COLUMNS | {"customer_group": {"type": "string"}})
+    first = row(1, customer_group="Another")
+    settings = {"customer_group": None}
+    assert send(columns, first, row(2, customer_group="Nobody yet"), **settings).code == 0
+    sent = send(columns, first, state(), **settings | MIRROR | config)
+    assert (sent.code, len(sent.states)) == (code, code == 0)
+    assert refs(send) == left
+    assert [c.profile["Customer Ref"] for c in another.customers.values()] == ["r-1"]
 
 
 def test_mirror_is_refused_for_an_incremental_stream(send: Sending) -> None:
