@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from target_nudgescribe.rows import holds_any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SPECIAL = r'^$|[",\r\n]'
+SPECIAL = '",\r\n'
 """What must stand in quotes. An empty text does too, so that it differs from null."""
 
 LINE_END = "\r\n"
@@ -49,11 +50,14 @@ def _content(lines: pa.StringArray) -> memoryview:
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:
-    blank = pc.min(pc.binary_length(column)).as_py() == 0
-    if blank or holds_any(column, b'",\r\n'):
-        special = pc.match_substring_regex(column, SPECIAL)
+    tests = [
+        pc.match_substring(column, sign) for sign in SPECIAL if holds_any(column, sign.encode())
+    ]
+    if pc.min(pc.binary_length(column)).as_py() == 0:
+        tests.append(pc.equal(column, pa.scalar("")))
+    if tests:
         doubled = pc.replace_substring(column, '"', '""') if holds_any(column, b'"') else column
-        column = pc.if_else(special, _join('"', doubled, '"', ""), column)
+        column = pc.if_else(reduce(pc.or_, tests), _join('"', doubled, '"', ""), column)
     filled: pa.StringArray = _fill(column, "") if column.null_count else column
     return filled
 

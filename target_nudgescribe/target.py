@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import sys
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from target_nudgescribe.mapping import StreamMap
+
+GARBAGE = 50_000
+"""Objects more than there were before Python looks for garbage."""
 
 REJECTED, UNKNOWN = 3, 5
 """Exit codes for more rejected rows than allowed, and for rows of unknown outcome."""
@@ -346,6 +350,8 @@ class TargetNudgescribe(Target):
     def run(self, file_input: IO[Any] | None) -> int:
         """Read messages until they end and return the exit code."""
         ending = "failed"
+        # Rows are short-lived tuples: a look at each of them finds nothing to collect.
+        gc.set_threshold(GARBAGE)
         try:
             if self.errand.replay:
                 file_input = io.BytesIO(b"".join(_replayed(self.errand.replay)))
