@@ -12,95 +12,22 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data import FOLDER, message_file
+from benchmarks.measuring import ROOT, Figure, Process, alternating
+from benchmarks.target import target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = Path(__file__).parent / ".peers" / "bin" / "python"
 TAP = (sys.executable, "-m", "tap_nudgescribe")
-
-BYTECODE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""The environment of what is measured: every program finds its modules compiled, as installed."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table.
-
-    Attributes:
-        measure: What is compared.
-        reached: The ratio.
-        target: What it has to be.
-        at_least: Whether that is the least, or the most.
-        detail: The medians behind it.
-    """
-
-    measure: str
-    reached: float
-    target: float
-    at_least: bool
-    detail: str
-
-    @property
-    def met(self) -> bool:
-        """Whether the target is reached."""
-        return self.reached >= self.target if self.at_least else self.reached <= self.target
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a process ran.
-
-    Attributes:
-        seconds: From its start to its end.
-        memory: The greatest, in MB.
-    """
-
-    seconds: float
-    memory: float
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process to measure.
-
-    Attributes:
-        command: Its arguments.
-        environment: Besides this one's.
-    """
-
-    command: Sequence[str | Path]
-    environment: Mapping[str, str]
-
-    def run(self) -> Run:
-        """Run it to its end."""
-        with tempfile.TemporaryFile() as log:
-            began = time.perf_counter()
-            process = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env=BYTECODE | self.environment,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
-                log.seek(0)
-                sys.exit(f"{self.command} failed:\n{log.read().decode()[-3000:]}")
-            return Run(seconds, usage.ru_maxrss / 1024)
 
 
 @contextlib.contextmanager
@@ -115,17 +42,6 @@ def served(*options: str) -> Iterator[dict[str, Any]]:
         yield json.loads(process.stdout.readline())
         process.stdin.close()
         process.wait(10)
-
-
-def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]:
-    """Return the median seconds of each process; they take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in processes}
-    for number in range(runs):
-        for name, process in processes.items():
-            taken = process.run().seconds
-            seconds[name].append(taken)
-            print(f"  {number + 1}/{runs} {name}: {taken:.2f} s", file=sys.stderr)
-    return {name: statistics.median(all_of) for name, all_of in seconds.items()}
 
 
 def tap(folder: Path, name: str, config: Mapping[str, Any], stream: str) -> Process:
@@ -286,7 +202,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one run: a look")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["record", "batch", "memory", "customers", "start-up"])
+    parser.add_argument(
+        "--only", choices=["record", "batch", "memory", "customers", "start-up", "target"]
+    )
     options = parser.parse_args()
     rows = 100_000 if options.quick else options.rows
     runs = 1 if options.quick else options.runs
@@ -300,6 +218,7 @@ def main() -> None:
             "memory": memory(folder, *((20_000, 10) if options.quick else (360_000, 50))),
             "customers": customers(folder, 40 if options.quick else 200, runs),
             "start-up": start_up(1 if options.quick else 2 * runs + 1),
+            "target": target(folder, rows // 2, runs),
         }
         for name, group in groups.items():
             if options.only in {None, name}:

@@ -106,7 +106,7 @@ class TakesEverything:
         """Count what would have been sent."""
         self.bytes += len(csv)
         self.uploads += 1
-        rows = csv.count(b"\r\n") - 1
+        rows = csv.count(b"\n") - 1
         return Upload(job_id=None, accepted=rows, created=rows, updated=0)
 
 

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import logging
+import shutil
 import sys
-import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -53,6 +53,12 @@ class FastTarget(DefaultTarget):
 
 
 def ours(file: IO[bytes], folder: Path) -> dict[str, Any]:
+    """Run this package's target for the first time."""
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return again(file, folder)
+
+
+def again(file: IO[bytes], folder: Path) -> dict[str, Any]:
     """Run this package's target against an API that takes everything."""
     target = TargetNudgescribe(config=settings(folder))
     api = TakesEverything()
@@ -76,6 +82,7 @@ def fast(file: IO[bytes], _: Path) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[IO[bytes], Path], dict[str, Any]]] = {
     "ours": ours,
+    "again": again,
     "default": default,
     "fast": fast,
 }
@@ -88,14 +95,11 @@ def peak_megabytes() -> float:
 
 
 def main() -> None:
-    """Run a kind over the messages on stdin and print seconds, peak memory and what it tells."""
+    """Run a kind over the messages on stdin and write down its peak memory and what it tells."""
     logging.disable(logging.CRITICAL)
-    kind, folder = sys.argv[1:]
-    output, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO())
-    started = time.perf_counter()
-    told = KINDS[kind](sys.stdin.buffer, Path(folder))
-    seconds = time.perf_counter() - started
-    output.write(json.dumps(told | {"seconds": seconds, "megabytes": peak_megabytes()}))
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    told = KINDS[kind](sys.stdin.buffer, folder) | {"megabytes": peak_megabytes()}
+    (folder / "told.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
