@@ -27,11 +27,13 @@ class Storage:
 
     Args:
         uri: ``s3://…``, ``gs://…``, ``az://…``, or a local folder.
+        above: Files further up, whose client is used.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, above: Storage | None = None) -> None:
         """Touch nothing yet."""
         self.uri = uri.removeprefix("file://").rstrip("/")
+        self._above = above
 
     @property
     def local(self) -> Path | None:
@@ -40,7 +42,7 @@ class Storage:
 
     def below(self, *names: str) -> Storage:
         """Return the files further down; names may hold any character."""
-        return Storage("/".join((self.uri, *map(safe_name, names))))
+        return Storage("/".join((self.uri, *map(safe_name, names))), self)
 
     def open(self, name: str) -> IO[bytes] | None:
         """Open a file for reading; None if there is none.
@@ -52,7 +54,7 @@ class Storage:
         try:
             if folder is not None:
                 return (folder / name).open("rb")
-            file = open_object(f"{self.uri}/{name}", "rb", self._options)
+            file = open_object(f"{self.uri}/{name}", "rb", self.options)
         except FileNotFoundError:
             return None
         except NudgescribeError:
@@ -100,7 +102,7 @@ class Storage:
         try:
             if folder is None:
                 place = f"{self.uri}/{name}"
-                with open_object(place, "wb", self._options | parameters) as file:
+                with open_object(place, "wb", self.options | parameters) as file:
                     yield file
                 return
             folder.mkdir(parents=True, exist_ok=True)
@@ -116,8 +118,9 @@ class Storage:
             raise self._failed(error, f"Cannot write {name}") from None
 
     @cached_property
-    def _options(self) -> dict[str, Any]:
-        return storage_options(self.uri)
+    def options(self) -> dict[str, Any]:
+        """What smart-open needs: one client for all files below one URI."""
+        return self._above.options if self._above else storage_options(self.uri)
 
     def _failed(self, error: Exception, problem: str) -> StorageError:
         return StorageError(f"{problem} at {self.uri} ({type(error).__name__})")

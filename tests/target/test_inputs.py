@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from datetime import date
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from tap_nudgescribe.errors import UploadRefusedError
+from tap_nudgescribe.object_stores import LISTERS, storage_options
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.lock import LockedError, lock
 from target_nudgescribe.storage import Storage
+from tests.object_stores import STORES
 from tests.sandbox import Fault
 from tests.target.sending import row, schema, state
 
@@ -69,51 +69,44 @@ def test_batch_files_arrive_as_records_do(send: Sending, form: str, *, mapped: b
         }
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """Run an S3 of our own."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    given_ = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    old = {name: os.environ.get(name) for name in given_}
-    os.environ.update(given_)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="state")
-    client.close()
-    yield "s3://state/target"
-    for name, value in old.items():
-        os.environ.pop(name)
-        if value is not None:
-            os.environ[name] = value
-    server.stop()
+@pytest.fixture(scope="module", params=STORES)
+def state_uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run an object store of our own."""
+    with STORES[request.param]() as (root, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"{root}/state"
 
 
-S3 = pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning",  # smart-open leaves its client's sockets to the collector
+LEAKY = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning",  # the stores' clients leave sockets to the collector
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 
 
-@S3
-def test_ledger_rejects_and_summaries_may_be_in_an_object_store(send: Sending, bucket: str) -> None:
+@LEAKY
+def test_ledger_rejects_and_summaries_may_be_in_an_object_store(
+    send: Sending, state_uri: str
+) -> None:
     messages = [schema(), row(1), row(2, birthday="x"), row(3)]
-    assert send(*messages, state_uri=bucket).outcomes() == {"sent": 2, "invalid": 1}
-    assert send(*messages, state_uri=bucket).outcomes() == {"unchanged": 2, "invalid": 1}
-    client = boto3.client("s3")
-    names = [found["Key"] for found in client.list_objects_v2(Bucket="state")["Contents"]]
-    client.close()
-    assert {name.split("/")[1] for name in names} == {"ledgers", "rejects", "runs"}
+    assert send(*messages, state_uri=state_uri).outcomes() == {"sent": 2, "invalid": 1}
+    assert send(*messages, state_uri=state_uri).outcomes() == {"unchanged": 2, "invalid": 1}
+    url = urlsplit(state_uri)
+    options = storage_options(state_uri)
+    names = list(LISTERS[url.scheme](url.netloc, f"{url.path.strip('/')}/", options))
+    assert {name.partition("state/")[2].split("/")[0] for name in names} == {
+        "ledgers",
+        "rejects",
+        "runs",
+    }
+    mirror = {"mode": "mirror", "mirror_trusts_end_of_input": True}
+    send(schema(), row(1), state_uri=state_uri, **mirror)
+    assert list(send.customers) == ["r-1"]
 
 
-@S3
-def test_a_lock_in_an_object_store_holds_until_it_is_released(bucket: str) -> None:
-    storage = Storage(bucket).below("locked")
+@LEAKY
+def test_a_lock_in_an_object_store_holds_until_it_is_released(state_uri: str) -> None:
+    storage = Storage(state_uri).below("locked")
     first = lock(storage, "one")
     with pytest.raises(LockedError):
         lock(storage, "two")
