@@ -49,7 +49,7 @@ _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(ENTRY[name])) for name in _KEPT]
 
 MOST_CODES = 255
 
-AT_ONCE = 100_000
+AT_ONCE = 25_000
 """Entries that are copied at once."""
 
 
@@ -280,7 +280,8 @@ def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]], told: Mapping[str
 
 
 def _read(file: IO[bytes]) -> tuple[NDArray[np.void], dict[str, str]]:
-    with file, pq.ParquetFile(file) as parquet:
+    # Buffering ahead would hold the whole file.
+    with file, pq.ParquetFile(file, pre_buffer=False) as parquet:
         entries = np.zeros(parquet.metadata.num_rows, ENTRY)
         start = 0
         for batch in parquet.iter_batches(AT_ONCE):
