@@ -69,6 +69,19 @@ def test_batch_files_arrive_as_records_do(send: Sending, form: str, *, mapped: b
         }
 
 
+def test_rows_of_a_batch_file_keep_their_order_and_their_numbers(send: Sending) -> None:
+    path = send.folder / "rows.parquet"
+    records = [row(n % 9, first_name=f"v{n}", birthday="1990-02-03")["record"] for n in range(60)]
+    for number in (0, 33, 59):
+        records[number]["birthday"] = "x"
+    pq.write_table(pa.Table.from_pylist(records), path)
+    sent = send(schema(), row(100), batch(path, "parquet", None), row(101), batch_size_rows=7)
+    assert sum(sent.outcomes().values()) == 62
+    assert [reject["row_number"] for reject in send.rejects()] == [2, 35, 61]
+    names = {ref: c.profile["First Name"] for ref, c in send.customers.items() if len(ref) == 3}
+    assert names == {f"r-{n % 9}": f"v{n}" for n in range(50, 59)}
+
+
 @pytest.fixture(scope="module", params=STORES)
 def state_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run an object store of our own."""
