@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LONGEST_NUMBER = 400
 """Characters of a number that is written out, enough for any float; a longer one is refused."""
 
+LONGEST_CAST = 25
+"""Characters of an amount that Arrow may cast: it does not notice when a number overflows."""
+
 _EXACT = Context(prec=2 * LONGEST_NUMBER, rounding=ROUND_HALF_EVEN)
 
 _choose: Any = pc.if_else  # its stub allows no scalars among the arrays
@@ -130,10 +133,12 @@ def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
         rounded += result != exact
         return format(result.copy_abs() if result.is_zero() else result, "f")
 
-    # Arrow takes the same texts for numbers as parse_number does, and refuses to lose a digit.
-    with suppress(pa.ArrowInvalid):
-        exact: Any = texts.cast(pa.decimal128(38, digits)).cast(pa.string())
-        return Rendered(exact, {})
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest <= LONGEST_CAST and not holds_any(texts, b"eE"):
+        # Arrow takes the same texts for numbers as parse_number, and refuses to lose a digit.
+        with suppress(pa.ArrowInvalid):
+            exact: Any = texts.cast(pa.decimal128(38, digits)).cast(pa.string())
+            return Rendered(exact, {})
     values, faults = _each(texts.to_pylist(), amount, "not_an_amount")
     return Rendered(pa.array(values, pa.string()), faults, rounded)
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal, localcontext
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tap_nudgescribe.profile import DATE_FORMATS, ProfileField, parse_number
 from target_nudgescribe.csv_lines import csv_bytes, csv_lines
 from target_nudgescribe.rendering import Rendered, render
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 
 def rendered(kind: str, *texts: str | None, form: str | None = None, **further: Any) -> Rendered:
@@ -100,6 +98,31 @@ def test_amounts_are_rounded_to_their_currency_and_that_is_counted(
     result = rendered("currency", text, form=currency)
     assert result.values.to_pylist() == [told]
     assert result.rounded == rounded
+
+
+@given(
+    st.sampled_from(["EUR", "JPY", "BHD"]),
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["", "-", "+"]),
+            st.from_regex(r"[0-9]{1,45}\.?[0-9]{0,3}|\.[0-9]{1,3}", fullmatch=True),
+            st.sampled_from(["", "e3", "E-1", "e37"]),
+        ),
+    ),
+)
+@example("BHD", "3804917248953936115020092967986061086")
+@example("EUR", "107193e36")
+def test_an_amount_is_what_the_decimal_arithmetic_of_python_makes_of_it(
+    currency: str, text: str
+) -> None:
+    exact, digits = Decimal(text), {"EUR": 2, "JPY": 0, "BHD": 3}[currency]
+    with localcontext(prec=500):
+        told = exact.quantize(Decimal(1).scaleb(-digits))
+    expected = format(told.copy_abs() if told.is_zero() else told, "f")
+    result = rendered("currency", text, form=currency)
+    assert (result.values.to_pylist(), result.faults) == ([expected], {})
+    assert result.rounded == (told != exact)
 
 
 def test_a_blank_is_null_but_in_text() -> None:
