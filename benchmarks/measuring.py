@@ -51,10 +51,12 @@ class Run:
 
     Attributes:
         seconds: From its start to its end.
+        processor: Seconds of processors: the second witness on a machine that others share.
         memory: The greatest, in MB.
     """
 
     seconds: float
+    processor: float
     memory: float
 
 
@@ -90,7 +92,7 @@ class Process:
             if process.returncode:
                 log.seek(0)
                 sys.exit(f"{self.command} failed:\n{log.read().decode()[-3000:]}")
-            return Run(seconds, usage.ru_maxrss / 1024)
+            return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]:
@@ -98,7 +100,8 @@ def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]
     seconds: dict[str, list[float]] = {name: [] for name in processes}
     for number in range(runs):
         for name, process in processes.items():
-            taken = process.run().seconds
-            seconds[name].append(taken)
-            print(f"  {number + 1}/{runs} {name}: {taken:.2f} s", file=sys.stderr)
+            run = process.run()
+            seconds[name].append(run.seconds)
+            told = f"{run.seconds:.2f} s, {run.processor:.2f} s of processors"
+            print(f"  {number + 1}/{runs} {name}: {told}", file=sys.stderr)
     return {name: statistics.median(all_of) for name, all_of in seconds.items()}
