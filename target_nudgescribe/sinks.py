@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import islice
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-import smart_open
 from singer_sdk import Sink
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.helpers._batch import BatchFileFormat
 from typing_extensions import override
 
+from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
@@ -94,9 +96,12 @@ def require_keys(stream: str, key_properties: Iterable[str], found: Iterable[str
 
 def open_batch_file(path: str, compression: str | None) -> IO[bytes]:
     """Open a file of a BATCH message, wherever it is."""
-    how = ".gz" if compression == "gzip" else "disable"
-    file: IO[bytes] = smart_open.open(path, "rb", compression=how)
-    return file
+    zipped = compression == "gzip"
+    local = path.removeprefix("file://")
+    if "://" not in local:
+        return gzip.open(local) if zipped else Path(local).open("rb")  # type: ignore[return-value]
+    how = ".gz" if zipped else "disable"
+    return open_object(path, "rb", storage_options(path), compression=how)
 
 
 def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:

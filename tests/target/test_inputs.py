@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_nudgescribe.errors import UploadRefusedError
-from tap_nudgescribe.object_stores import LISTERS, storage_options
+from tap_nudgescribe.object_stores import LISTERS, open_object, storage_options
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.lock import LockedError, lock
 from target_nudgescribe.storage import Storage
@@ -115,6 +115,17 @@ def test_ledger_rejects_and_summaries_may_be_in_an_object_store(
     mirror = {"mode": "mirror", "mirror_trusts_end_of_input": True}
     send(schema(), row(1), state_uri=state_uri, **mirror)
     assert list(send.customers) == ["r-1"]
+
+
+@LEAKY
+def test_batch_files_may_be_in_an_object_store(send: Sending, state_uri: str) -> None:
+    url = f"{state_uri}-files/rows.jsonl.gz"
+    lines = "".join(json.dumps(record) + "\n" for record in RECORDS).encode()
+    with open_object(url, "wb", storage_options(url), compression="disable") as file:
+        file.write(gzip.compress(lines))
+    form = {"format": "jsonl", "compression": "gzip"}
+    message = {"type": "BATCH", "stream": "people", "encoding": form, "manifest": [url]}
+    assert send(schema(), message).outcomes() == {"sent": 30}
 
 
 @LEAKY
