@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import tempfile
@@ -20,6 +21,7 @@ from target_nudgescribe.preflight import preflight
 from target_nudgescribe.rows import RecordReader, from_table, texts_of
 from target_nudgescribe.singer import BulkReader, RawRecords
 from target_nudgescribe.storage import Storage
+from target_nudgescribe.target import GARBAGE
 from target_nudgescribe.validation import check
 from target_nudgescribe.workspace import Workspace
 
@@ -33,6 +35,7 @@ CHUNK, CHUNKS = 10_000, 5
 
 def main() -> None:
     """Print a table."""
+    gc.set_threshold(GARBAGE)
     records = [record(number) for number in range(CHUNK)]
     lines = b"".join(
         json.dumps({"type": "RECORD", "stream": "people", "record": row}).encode() + b"\n"

@@ -252,7 +252,9 @@ class CustomerStream:
         """Delete the customers that this stream sent once and that the whole table no longer has.
 
         Where a column says which group a row belongs to, a group that the table no longer names
-        has lost all its rows. A setting that names one group says nothing about the others.
+        has lost all its rows: its customers go too, within the same bounds. So runs of one stream
+        that bring some groups each need a state of their own each. A setting that names one
+        group says nothing about the others.
 
         Args:
             trusted: Whether the input is known to be the whole table.

@@ -107,8 +107,8 @@ class TargetNudgescribe(Target):
             interruption: Whether a signal has asked to stop, and how the run waits.
             kwargs: Those of the SDK.
         """
-        super().__init__(**kwargs)
         self.interruption = interruption or Interruption()
+        super().__init__(**kwargs)
         self.errand = errand or Errand()
         self.run_id = uuid.uuid4().hex[:16]
         self.outcomes = RunOutcomes(self.run_id)
