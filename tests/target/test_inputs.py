@@ -193,9 +193,7 @@ def test_what_the_tap_reads_the_target_takes_as_it_comes(
 @pytest.mark.parametrize(
     "chosen", ["First Name", "größe", "Total Spend", "Joined", "Grade", "Tier"]
 )
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.one_of(

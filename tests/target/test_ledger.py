@@ -29,7 +29,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS, st.sets(st.integers(0, 12)))
 def test_the_last_entry_of_a_key_holds_however_often_it_is_read_and_compacted(
     tmp_path_factory: pytest.TempPathFactory, steps: Any, reopened: set[int]
