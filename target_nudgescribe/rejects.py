@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-MISSING = "replay: the file holds no whole rows"
+PLAIN_SIGNS = frozenset(string.punctuation + string.whitespace)
+"""What a masked value shows: any other sign may be a word by itself, in some script."""
 
 
 class ReplayError(NudgescribeError):
@@ -76,9 +78,9 @@ def written_row(row: Mapping[str, str | None], how: str) -> str | None:
 
 
 def masked(text: str) -> str:
-    """Return the shape of a text: letters become x, digits 9, everything else stays."""
+    """Return the shape of a text: digits become 9, spaces and ASCII signs stay, the rest is x."""
     return "".join(
-        "9" if sign.isdigit() else "x" if sign.isalpha() else sign for sign in text[:200]
+        "9" if sign.isdigit() else sign if sign in PLAIN_SIGNS else "x" for sign in text[:200]
     )
 
 

@@ -124,8 +124,8 @@ class Storage:
 
 
 def safe_name(name: str) -> str:
-    """Return a name as one part of a path."""
-    return quote(name, safe=" ").replace(".", "%2E") or "%00"
+    """Return a name as one part of a path, whatever it holds."""
+    return quote(name, safe=" ", errors="surrogatepass").replace(".", "%2E") or "%00"
 
 
 def _is_absence(error: Exception) -> bool:

@@ -61,6 +61,7 @@ class MessageServer:
         stalls: Whether a connection that is cut is left open, and silent.
         expired: How many download URLs have expired before they are used.
         changes: Whether each download has another ETag.
+        odd_headers: Whether the headers of a download hold a line that is none.
         pages: How many pages of customers there are.
         page_rows: How many customers a page has.
         latency: Seconds that a page of customers takes.
@@ -73,6 +74,7 @@ class MessageServer:
     stalls: bool = False
     expired: int = 0
     changes: bool = False
+    odd_headers: bool = False
     pages: int = 0
     page_rows: int = 0
     latency: float = 0.0
@@ -193,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if offset else 200)
         self.send_header("Content-Type", "text/csv")
         self.send_header("Content-Length", str(len(content) - offset))
+        if state.odd_headers:
+            self.send_header("X-Odd", "1\r\nno header at all")
         self.send_header("ETag", f'"{len(state.requests) if state.changes else "e"}"')
         self.end_headers()
         for piece in content.pieces(offset):
