@@ -10,13 +10,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-import smart_open
 from singer_sdk import Sink
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.helpers._batch import BatchFileFormat
 from typing_extensions import override
 
 from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.object_stores import open_object, storage_options
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
 from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, loads
@@ -124,7 +124,7 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
         raise BatchFileError(problem)
     try:
         how = ".gz" if compression == "gzip" else "disable"
-        with smart_open.open(path, "rb", compression=how) as file:
+        with open_object(path, "rb", storage_options(path), compression=how) as file:
             yield file
     except NudgescribeError:
         raise

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
+from tap_nudgescribe.private_files import private_file, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,9 +104,9 @@ class Storage:
                 with open_object(place, "wb", self._options | parameters) as file:
                     yield file
                 return
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             temporary = folder / f".{name}.{os.getpid()}"
-            with temporary.open("wb") as file:
+            with private_file(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
