@@ -449,7 +449,11 @@ class NudgescribeClient:
             auth=self.authenticator,
             renew=self.authenticator.renew,
         )
-        return self._ours(answer)
+        try:
+            return self._ours(answer)
+        except RecursionError:
+            problem = "The answer is nested too deeply"
+            raise errors.AnswerLimitError(problem, operation=operation.name) from None
 
     def _wire(self, body: Mapping[str, Any]) -> Row:
         return {self._to_wire.get(key, key): value for key, value in body.items()}

@@ -121,11 +121,23 @@ def _bounded(pool: Any, answer_seconds: float, admits: Callable[[str], bool]) ->
 
 @contextmanager
 def ended_after(seconds: float, end: Callable[[], object]) -> Iterator[None]:
-    """Call ``end`` from another thread when the block takes longer than so many seconds."""
-    timer = threading.Timer(seconds, end)
+    """Call ``end`` from another thread when the block takes longer than so many seconds.
+
+    Raises:
+        TimeoutError: after the block, when it was ended: half an answer can look like a whole one.
+    """
+    over = threading.Event()
+
+    def give_up() -> None:
+        over.set()
+        end()
+
+    timer = threading.Timer(seconds, give_up)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+    if over.is_set():
+        raise TimeoutError

@@ -105,6 +105,7 @@ def _lock_file(folder: Path, storage: Storage) -> int:
         private_folder(folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
         descriptor = os.open(folder / "lock", flags, 0o600)
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
         problem = f"Cannot write in {folder} ({type(error).__name__})"
         raise StorageError(problem) from None

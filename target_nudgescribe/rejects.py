@@ -74,7 +74,12 @@ def written_row(row: Mapping[str, str | None], how: str) -> str | None:
         return None
     if how == "masked":
         row = {name: None if text is None else masked(text) for name, text in row.items()}
-    return json.dumps(row, ensure_ascii=False)
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)  # half a character can be escaped, and not written
+    return text
 
 
 def masked(text: str) -> str:

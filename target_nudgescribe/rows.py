@@ -150,10 +150,7 @@ class RecordReader:
 
     def _leniently(self, record: msgspec.Raw | dict[str, Any]) -> tuple[Any, ...]:
         """Read what msgspec refuses: NaN, lone surrogates, and columns without a schema."""
-        values: Any = record if isinstance(record, dict) else loads(bytes(record))
-        if not isinstance(values, dict):
-            problem = "A record of the input is no object"
-            raise InputError(problem)
+        values = record if isinstance(record, dict) else record_of(bytes(record))
         self.undeclared |= values.keys() - set(self.names)
         return tuple(values.get(name, UNSET) for name in self.names)
 
@@ -169,6 +166,19 @@ def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
     except (ValueError, RecursionError):
         problem = "A record of the input is no JSON, or is nested too deeply"
         raise InputError(problem) from None
+
+
+def record_of(text: bytes) -> dict[str, Any]:
+    """Decode a record; numbers are exact.
+
+    Raises:
+        InputError: for what is no JSON object.
+    """
+    record = loads(text)
+    if not isinstance(record, dict):
+        problem = "A record of the input is no object"
+        raise InputError(problem)
+    return record
 
 
 def from_values(

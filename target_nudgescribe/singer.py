@@ -167,16 +167,30 @@ def _has_what_it_needs(message: dict[str, Any]) -> bool:
     needed = NEEDED.get(str(message["type"]), {})
     if not all(isinstance(message.get(name), kind) for name, kind in needed.items()):
         return False
+    if not _is_unicode(message.get("stream", "")):
+        return False
+    if message["type"] == "BATCH":
+        return all(isinstance(url, str) for url in message["manifest"])
     if message["type"] != "SCHEMA":
         return True
     properties = message["schema"].get("properties")
     keys = message.get("key_properties") or []
     return (
         isinstance(properties, dict)
+        and all(map(_is_unicode, properties))
         and all(isinstance(schema, dict) for schema in properties.values())
         and isinstance(keys, list)
         and all(isinstance(key, str) for key in keys)
     )
+
+
+def _is_unicode(name: str) -> bool:
+    """Say whether a name can be written: JSON can escape half of a character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(source: IO[Any]) -> Iterable[bytes]:

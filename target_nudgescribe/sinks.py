@@ -19,7 +19,7 @@ from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
-from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, loads
+from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, record_of
 from target_nudgescribe.singer import RawRecords, line_blocks
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Itera
                     yield from batch.to_pylist()
                 continue
             for lines in line_blocks(file):
-                yield from map(loads, lines)
+                yield from map(record_of, lines)
 
 
 class CustomersSink(NudgescribeSink):

@@ -271,6 +271,8 @@ class TargetNudgescribe(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Read BATCH files in bulk, or record by record where a stream map wants to see them."""
         stream = message_dict["stream"]
+        if stream not in self.mapper.stream_maps:
+            self._assert_sink_exists(stream)
         if self._plain_sink(stream):
             super()._process_batch_message(message_dict)
             return

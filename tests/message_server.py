@@ -62,6 +62,7 @@ class MessageServer:
         expired: How many download URLs have expired before they are used.
         changes: Whether each download has another ETag.
         odd_headers: Whether the headers of a download hold a line that is none.
+        file_root: Where download URLs lead, if not to this server.
         pages: How many pages of customers there are.
         page_rows: How many customers a page has.
         latency: Seconds that a page of customers takes.
@@ -79,6 +80,7 @@ class MessageServer:
     page_rows: int = 0
     latency: float = 0.0
     requests: list[tuple[str, Any]] = field(default_factory=list)
+    file_root: str = ""
 
     def __enter__(self) -> Self:
         """Listen on a free loopback port."""
@@ -129,7 +131,8 @@ class MessageServer:
             case "/v1/messages/pages":
                 return {"pages": len(files)}
             case "/v1/messages/fetch" if body["format"] == "url":
-                return {"url": f"{self.root}/file/{body['page'] - 1}{self.suffix}?signature=canary"}
+                path = f"file/{body['page'] - 1}{self.suffix}?signature=canary"
+                return {"url": f"{self.file_root or self.root}/{path}"}
             case "/v1/messages/fetch":
                 return files[body["page"] - 1]
             case "/v1/cg":
