@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 CAMPAIGN = {
@@ -63,6 +64,7 @@ class MessageServer:
         changes: Whether each download has another ETag.
         odd_headers: Whether the headers of a download hold a line that is none.
         file_root: Where download URLs lead, if not to this server.
+        tls: What to speak TLS with.
         pages: How many pages of customers there are.
         page_rows: How many customers a page has.
         latency: Seconds that a page of customers takes.
@@ -81,6 +83,8 @@ class MessageServer:
     latency: float = 0.0
     requests: list[tuple[str, Any]] = field(default_factory=list)
     file_root: str = ""
+    tls: ssl.SSLContext | None = None
+    header_names: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         """Listen on a free loopback port."""
@@ -91,7 +95,10 @@ class MessageServer:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self._server.server_port}"
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        scheme = "https" if self.tls else "http"
+        self.root = f"{scheme}://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
@@ -164,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
+        self.server_state.header_names.update(self.headers)
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server_state.requests.append((self.path, body))
         answer = self.server_state.answer(self.path, body)
@@ -180,6 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state = self.server_state
+        state.header_names.update(self.headers)
         state.requests.append(("file", self.headers.get("Range")))
         assert "Authorization" not in self.headers
         if state.expired:
