@@ -500,18 +500,19 @@ class _Bearer(AuthBase):
 
 
 def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
-    """Turn a row of ``list_fields`` into a definition."""
+    """Turn a row of ``list_fields`` into a definition; options that are no list are none."""
+    options = row.get("options")
     return ProfileField(
         workspace_id=workspace_id,
         field_id=str(row["field_id"]),
         name=str(row["field_name"]),
         field_type=str(row["field_type"]),
-        field_format=row.get("field_format"),
-        display_name=row.get("display_name"),
+        field_format=_text_or_none(row.get("field_format")),
+        display_name=_text_or_none(row.get("display_name")),
         required=bool(row.get("required")),
         unique_identifier=bool(row.get("unique_identifier")),
         encrypted=bool(row.get("encrypted")),
-        options=tuple(map(str, row.get("options") or ())),
+        options=tuple(map(str, options if isinstance(options, list) else ())),
     )
 
 

@@ -17,7 +17,7 @@ from tap_nudgescribe.errors import NudgescribeError
 from target_nudgescribe.storage import Storage, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +137,8 @@ def _parquet(rejects: Iterable[Reject]) -> bytes:
 _ENCODERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
 
 
-def read_rows(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the stream and the row of each reject in a file, each row once.
+def read_rows(uri: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the stream and the row of each reject in a file, each row once.
 
     Raises:
         ReplayError: when there is no such file, or it does not hold rows in full.
@@ -149,17 +149,20 @@ def read_rows(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if content is None or form not in _ENCODERS:
         problem = f"There is no file of rejects at {uri}"
         raise ReplayError(problem, advice="Name one .csv, .jsonl or .parquet file of them.")
-    last = None
-    for told in _decoded(content, form):
-        place = told["run_id"], told["stream"], told["row_number"]
-        if place == last:
-            continue
-        last = place
-        if not told["row"] or told.get("key", "").startswith(PRINT):
-            problem = f"The rejects at {uri} do not hold the rows in full"
-            advice = "Only rejects written with rejects_rows=full can be sent again."
-            raise ReplayError(problem, advice=advice)
-        yield told["stream"], json.loads(told["row"])
+    found: dict[tuple[str, str, int], tuple[str | None, str]] = {}
+    try:
+        for told in _decoded(content, form):
+            place = told["run_id"], told["stream"], told["row_number"]
+            found.setdefault(place, (told["row"], told["key"]))
+        if all(row and not key.startswith(PRINT) for row, key in found.values()):
+            return [(place[1], json.loads(row or "")) for place, (row, _) in found.items()]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        # The errors of Arrow are among these.
+        problem = f"The file at {uri} is no file of rejects ({type(error).__name__})"
+        raise ReplayError(problem, advice="It may be damaged, or cut off.") from None
+    problem = f"The rejects at {uri} do not hold the rows in full"
+    advice = "Only rejects written with rejects_rows=full can be sent again."
+    raise ReplayError(problem, advice=advice)
 
 
 PRINT = "print:"

@@ -167,7 +167,7 @@ def _has_what_it_needs(message: dict[str, Any]) -> bool:
     needed = NEEDED.get(str(message["type"]), {})
     if not all(isinstance(message.get(name), kind) for name, kind in needed.items()):
         return False
-    if not _is_unicode(message.get("stream", "")):
+    if "stream" in needed and not _is_unicode(message["stream"]):
         return False
     if message["type"] == "BATCH":
         return all(isinstance(url, str) for url in message["manifest"])
