@@ -29,13 +29,10 @@ def answer(
 
 
 def drip(content: bytes) -> Iterable[bytes]:
-    """Yield one byte after the other, slowly, and then zeros for ever."""
+    """Yield one byte after the other, slowly."""
     for byte in content:
         time.sleep(DRIP_SECONDS)
         yield bytes([byte])
-    while True:
-        time.sleep(DRIP_SECONDS)
-        yield b"0"
 
 
 @dataclass
