@@ -145,8 +145,11 @@ class BulkReader(GenericSingerReader[bytes]):
         message = self.deserialize_json(line)
         kind = message.get("type")
         callback = callbacks.get(str(kind))
-        if callback is None or not _has_what_it_needs(message):
+        if callback is None:
             raise self._not_a_message
+        if not _has_what_it_needs(message):
+            problem = f"Line {self._line} of the input lacks what its type needs"
+            raise InputError(problem)
         counts[str(kind)] += 1
         buffer = self.plain.get(str(message.get("stream")))
         if kind == "RECORD" and buffer:
