@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help bench demo test lint docs dist lock clean
+.PHONY: help bench demo test fuzz audit lint docs dist lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -61,6 +61,12 @@ AZURE := $(if $(shell command -v npm),.azurite/ready)
 test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) $(AZURE)  ## Run all tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
+
+fuzz: .venv/ready  ## Try many more inputs on what parses bytes of others (FUZZ_EXAMPLES=20000)
+	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) $(BIN)/python -m pytest --no-cov tests/test_fuzz.py
+
+audit: .venv/ready  ## Look for known vulnerabilities in what is pinned; needs the network
+	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements/dev.txt
 
 lint: .venv/ready  ## Check style, types and dependencies
 	@echo "Checking style, types and dependencies"

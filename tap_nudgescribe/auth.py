@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -150,9 +150,10 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
 def _expiry(token: str) -> float | None:
     """Return the ``exp`` of a JWT in seconds since the epoch, or None."""
     try:
-        return float(_claims(token)["exp"])
-    except (KeyError, TypeError, ValueError):
+        ends = float(_claims(token)["exp"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    return ends if math.isfinite(ends) else None
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -160,6 +161,6 @@ def _claims(token: str) -> dict[str, Any]:
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, binascii.Error):
+    except (IndexError, ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tap_nudgescribe.errors import ContractError, SettingsError, StorageError
 from tap_nudgescribe.message_rows import KINDS
 from tap_nudgescribe.object_stores import open_object, storage_options
+from tap_nudgescribe.private_files import private_file, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,10 +154,10 @@ class _LocalPlace:
     def __init__(self, root: str, name: str) -> None:
         path = unquote(urlsplit(root).path) if root.startswith("file:") else root
         self._whole = Path(path).resolve() / name
-        self._whole.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._whole.parent)
         self._part = self._whole.with_name(f".{self._whole.name}.part")
         self.url = self._whole.as_uri()
-        self.file: IO[bytes] = self._part.open("wb")
+        self.file: IO[bytes] = private_file(self._part)
 
     def finish(self) -> None:
         self.file.flush()

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.contract import record_properties
+from tap_nudgescribe.envelopes import NAME, told
 from tap_nudgescribe.errors import ApiError, ContractError, LoginError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class _Walk:
         if missing:
             remarks.append(f"without {', '.join(sorted(missing))}")
         if unknown:
-            remarks.append(f"with unknown {', '.join(sorted(unknown))}")
+            remarks.append(f"with unknown {told(unknown)}")
         remark = "; ".join(remarks) + proposal(missing, unknown)
         self._findings.append(Finding(f"{operation} ({component})", works=True, remark=remark))
 
@@ -136,9 +137,10 @@ def proposal(missing: Collection[str], unknown: Collection[str]) -> str:
     ``customer_group_id``.
     """
     names = {}
+    others = sorted(filter(NAME.fullmatch, unknown))
     for name in sorted(missing):
-        close = get_close_matches(name, sorted(unknown), n=1, cutoff=0.5)
-        short = [other for other in sorted(unknown) if _shortens(other, name)]
+        close = get_close_matches(name, others, n=1, cutoff=0.5)
+        short = [other for other in others if _shortens(other, name)]
         if found := short or close:
             names[name] = found[0]
     return f"; try wire_names {names}" if names else ""

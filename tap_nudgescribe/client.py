@@ -30,7 +30,13 @@ from requests.auth import AuthBase
 from tap_nudgescribe import envelopes, errors
 from tap_nudgescribe.auth import NudgescribeAuthenticator, Session
 from tap_nudgescribe.profile import ProfileField
-from tap_nudgescribe.transport import ConnectionOptions, Exchange, Operation, Transport
+from tap_nudgescribe.transport import (
+    ConnectionOptions,
+    Exchange,
+    Operation,
+    Transport,
+    is_header_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,6 +89,17 @@ class Credentials:
     password: str = field(repr=False)
     api_code: str | None = field(default=None, repr=False)
     client_ip: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can hold.
+
+        Raises:
+            SettingsError: naming the setting.
+        """
+        for name in ("api_key", "client_ip"):
+            if not is_header_text(getattr(self, name) or ""):
+                problem = f"The setting {name} holds a line break or a character outside ASCII"
+                raise errors.SettingsError(problem, advice="Look for one at its end.")
 
     @property
     def gateway_headers(self) -> dict[str, str]:
@@ -432,7 +449,11 @@ class NudgescribeClient:
             auth=self.authenticator,
             renew=self.authenticator.renew,
         )
-        return self._ours(answer)
+        try:
+            return self._ours(answer)
+        except RecursionError:
+            problem = "The answer is nested too deeply"
+            raise errors.AnswerLimitError(problem, operation=operation.name) from None
 
     def _wire(self, body: Mapping[str, Any]) -> Row:
         return {self._to_wire.get(key, key): value for key, value in body.items()}
@@ -459,8 +480,10 @@ class NudgescribeClient:
         headers = headers | self._credentials.gateway_headers
         answer = self.transport.call(OPERATIONS[name], wire, auth=auth, headers=headers)
         tokens = envelopes.read_object(name, self._ours(answer), required=["access_token"])
+        refresh = tokens.get("refresh_token")
         return Session(
-            access_token=str(tokens["access_token"]), refresh_token=tokens.get("refresh_token")
+            access_token=_token(name, tokens["access_token"]),
+            refresh_token=None if refresh is None else _token(name, refresh),
         )
 
 
@@ -477,19 +500,32 @@ class _Bearer(AuthBase):
 
 
 def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
-    """Turn a row of ``list_fields`` into a definition."""
+    """Turn a row of ``list_fields`` into a definition; options that are no list are none."""
+    options = row.get("options")
     return ProfileField(
         workspace_id=workspace_id,
         field_id=str(row["field_id"]),
         name=str(row["field_name"]),
         field_type=str(row["field_type"]),
-        field_format=row.get("field_format"),
-        display_name=row.get("display_name"),
+        field_format=_text_or_none(row.get("field_format")),
+        display_name=_text_or_none(row.get("display_name")),
         required=bool(row.get("required")),
         unique_identifier=bool(row.get("unique_identifier")),
         encrypted=bool(row.get("encrypted")),
-        options=tuple(map(str, row.get("options") or ())),
+        options=tuple(map(str, options if isinstance(options, list) else ())),
     )
+
+
+def _token(operation: str, value: object) -> str:
+    """Return a token that fits into a header.
+
+    Raises:
+        ContractError: for any other.
+    """
+    if not isinstance(value, str) or not value or not is_header_text(value) or " " in value:
+        problem = "The answer holds a token that cannot be sent in a header"
+        raise errors.ContractError(problem, operation=operation)
+    return value
 
 
 def _upload_refused(answer: object) -> errors.UploadRefusedError:
@@ -500,7 +536,7 @@ def _upload_refused(answer: object) -> errors.UploadRefusedError:
             errors.RowProblem(
                 row=_count_or_none(problem.get("row")),
                 field=_text_or_none(problem.get("field")),
-                code=_text_or_none(problem.get("code")),
+                code=_code_or_none(problem.get("code")),
                 message=_text_or_none(problem.get("message")),
             )
             for problem in (listed if isinstance(listed, list) else ())
@@ -512,6 +548,11 @@ def _upload_refused(answer: object) -> errors.UploadRefusedError:
 
 def _count_or_none(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _code_or_none(value: object) -> str | None:
+    """Return a code, which logs and summaries tell; None for a text that is no name."""
+    return value if isinstance(value, str) and envelopes.NAME.fullmatch(value) else None
 
 
 def _text_or_none(value: object) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
+from tap_nudgescribe.discretion import quiet
 from tap_nudgescribe.errors import NudgescribeError, SettingsError
 from tap_nudgescribe.interruption import Interrupted
 
@@ -36,6 +37,7 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
     code of its own. An unexpected error is logged by its type and place only, and a wrong setting
     by its name: their texts may hold a value.
     """
+    quiet()
     try:
         return run() or 0
     except click.exceptions.Exit as done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -33,6 +34,9 @@ T = TypeVar("T")
 
 SKIPPED_AT_ONCE = 1024 * 1024
 
+SLOWEST = 100
+"""Bytes a second."""
+
 
 class Opener(Protocol):
     """Opens a file anew, each time it is called."""
@@ -55,10 +59,17 @@ class Download(io.RawIOBase):
             read are skipped, if their checksum shows that they are the same.
         max_tries: How often a read is tried.
         pause: Waits after a failed try, whose number (from 1) it is given.
+        patience: Seconds of waiting in which at least :data:`SLOWEST` bytes each must come.
     """
 
     def __init__(
-        self, opener: Opener, *, ranged: bool, max_tries: int, pause: Callable[[int], None]
+        self,
+        opener: Opener,
+        *,
+        ranged: bool,
+        max_tries: int,
+        pause: Callable[[int], None],
+        patience: float,
     ) -> None:
         """Open the file.
 
@@ -75,6 +86,7 @@ class Download(io.RawIOBase):
         self._etag: str | None = None
         self._length: int | None = None
         self._response: requests.Response | None = None
+        self._pace = _Pace(patience)
         self._persistently(lambda: None)
 
     def readable(self) -> bool:
@@ -152,12 +164,14 @@ class Download(io.RawIOBase):
 
     def _receive(self, size: int) -> bytes:
         assert self._response is not None  # noqa: S101 (it has just been opened)
+        began = time.monotonic()
         try:
             # read1 loses nothing of what came before a connection broke.
             data: bytes = self._response.raw.read1(size, decode_content=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             problem = f"The download broke off ({type(error).__name__})"
             raise NetworkError(problem, operation=OPERATION) from None
+        self._pace.waited(time.monotonic() - began, len(data))
         if not data and self._length is not None and self._offset < self._length:
             problem = "The download ended too early"
             raise NetworkError(problem, operation=OPERATION)
@@ -169,7 +183,37 @@ class Download(io.RawIOBase):
             self._response = None
 
 
+class _Pace:
+    """Whether a server sends, or only keeps a connection busy with a byte now and then."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._seconds = 0.0
+        self._bytes = 0
+
+    def waited(self, seconds: float, received: int) -> None:
+        """Note a wait and what it brought.
+
+        Raises:
+            NetworkError: when too little comes.
+        """
+        self._seconds += seconds
+        self._bytes += received
+        if self._seconds < self._patience:
+            return
+        slow = self._bytes < SLOWEST * self._seconds
+        self._seconds, self._bytes = 0.0, 0
+        if slow:
+            problem = f"The download brings fewer than {SLOWEST} bytes a second"
+            raise NetworkError(problem, operation=OPERATION)
+
+
 def download(client: NudgescribeClient, opener: Opener, *, ranged: bool) -> Download:
     """Open a download that tries as often and waits as long as the client does."""
-    tries, pause = client.options.max_tries, client.transport.pause
-    return Download(opener, ranged=ranged, max_tries=tries, pause=pause)
+    return Download(
+        opener,
+        ranged=ranged,
+        max_tries=client.options.max_tries,
+        pause=client.transport.pause,
+        patience=client.options.answer_seconds,
+    )

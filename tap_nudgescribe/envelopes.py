@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tap_nudgescribe.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
 ENVELOPE_KEY = "data"
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,39}")
+"""What a key of the API looks like: no digit, no sign that an address, a number or a text has."""
+
+MOST_NAMES = 25
 
 FREE_FORM = frozenset({"profile", "segment", "message_summary"})
 """Objects whose keys are the account's own, never wire names."""
@@ -88,10 +94,21 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401
     return value
 
 
+def told(keys: Iterable[object]) -> str:
+    """Return keys as text for people: those that look like names, and how many others there are.
+
+    An object may be keyed by values, such as addresses, and those must not be told.
+    """
+    texts = sorted(map(str, keys))
+    names = [text for text in texts if NAME.fullmatch(text)][:MOST_NAMES]
+    others = len(texts) - len(names)
+    return ", ".join([*names, *([f"{others} other keys"] if others else [])])
+
+
 def unexpected(operation: str, answer: object, expected: str) -> ContractError:
     """Describe an answer by its type and keys, beside what was expected."""
     seen = (
-        f"an object with {', '.join(sorted(map(str, answer))) or 'no keys'}"
+        f"an object with {told(answer) or 'no keys'}"
         if isinstance(answer, dict)
         else {list: "a list", str: "a text", type(None): "nothing"}.get(type(answer), "a value")
     )

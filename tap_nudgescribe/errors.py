@@ -163,6 +163,24 @@ class ContractError(ApiError):
     advice = "Run --check: it compares the account with the contract and proposes wire_names."
 
 
+class AnswerLimitError(ContractError):
+    """An answer is larger or deeper than this package is ready to hold."""
+
+    advice = (
+        "Raise max_answer_mib if the account really has so much in one answer; else look at what "
+        "answers at api_url."
+    )
+
+
+class DownloadRefusedError(ApiError):
+    """The API names a place to download from that this machine must not be sent to."""
+
+    advice = (
+        "Nothing was sent there. Set allow_private_storage if the account's files are in your own "
+        "network; else ask Nudgescribe why the API names this place."
+    )
+
+
 class StorageError(ApiError):
     """The storage behind ``message_storage_root`` cannot be read or written."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
-from tap_nudgescribe.downloads import Download, download
+from tap_nudgescribe.decompression import decompressed
+from tap_nudgescribe.downloads import download
 from tap_nudgescribe.errors import (
     BadRequestError,
     ContractError,
@@ -89,7 +89,8 @@ class ApiSource:
                 return client.open_storage(url, offset=offset, etag=etag)
 
             try:
-                return _decompressed(download(client, by_url, ranged=True), path)
+                file = cast("BinaryIO", download(client, by_url, ranged=True))
+                return decompressed(file, path)
             except (BadRequestError, NotFoundError, ContractError):
                 pass  # no URL to be had
 
@@ -125,19 +126,20 @@ class StorageSource:
         return len(self._listed[run])
 
     def open(self, run: Run, number: int) -> BinaryIO:
-        """Open a file that was counted; smart-open decompresses it by its extension."""
+        """Open a file that was counted."""
         url = self._listed[run][number - 1]
         try:
-            file = open_object(url, "rb", self.options)
+            file = open_object(url, "rb", self.options, compression="disable")
+            return decompressed(cast("BinaryIO", file), url)
         except ImportError:
             problem = f"The compression of a message file, {url[-4:]}, needs a library"
             raise SettingsError(problem, advice="Install nudgescribe-meltano[zst].") from None
         except Exception as error:  # noqa: BLE001 (each storage client has its own)
             raise _storage_error(error) from None
-        return cast("BinaryIO", file)
 
     def _files(self, run: Run) -> list[str]:
-        folder = f"{FOLDER}/{self._account_id}/{run.campaign_id}/"
+        account = _part(self._account_id, "the account")
+        folder = f"{FOLDER}/{account}/{_part(run.campaign_id, 'a campaign')}/"
         try:
             keys = [key.removeprefix(folder) for key in self._list(folder)]
         except SettingsError:
@@ -195,16 +197,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def _decompressed(file: Download, path: str) -> BinaryIO:
-    """Return the content of a file whose name ends with the extension of a compression."""
-    if PurePosixPath(path).suffix in {"", ".csv"}:
-        return cast("BinaryIO", file)
-    from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
-    from smart_open.utils import FileLikeProxy  # noqa: PLC0415 (fast start-up)
+def _part(name: str, what: str) -> str:
+    """Return the name of one folder, which is given by the API.
 
-    packed = cast("BinaryIO", file)
-    unpacked = compression_wrapper(packed, "rb", filename=path)
-    return packed if unpacked is packed else cast("BinaryIO", FileLikeProxy(unpacked, packed))
+    Raises:
+        ContractError: when it would lead to another place.
+    """
+    if not name or name.strip(".") == "" or set(name) & set("/\\\0"):
+        problem = f"The id of {what} cannot be the name of a folder"
+        raise ContractError(problem, operation=OPERATION)
+    return name
 
 
 def _storage_error(error: Exception) -> StorageError:

@@ -105,6 +105,7 @@ class PublishedMessages(NudgescribeStream):
         }
         super().__init__(tap, columns)
         self._only_here: set[str] = set()
+        self._strange_headers = 0
         self._unconverted: Counter[str] = Counter()
         self._oddities = Oddities()
         self._csv_options = CsvOptions(
@@ -219,7 +220,11 @@ class PublishedMessages(NudgescribeStream):
         columns = column_names(file.header, reserved=[*LINEAGE, EXTRA])
         known = self.effective_schema["properties"]
         unknown = [name for name in file.header if columns[name] not in known]
-        self._only_here.update(unknown)
+        if len(unknown) < len(file.header):
+            self._only_here.update(unknown)
+        elif unknown:
+            # It may be a row of values, in a file without a header.
+            self._strange_headers += 1
         wanted = {n: c for n, c in columns.items() if c in self.selected_properties}
         fitting = Fitting(
             file.header,
@@ -326,6 +331,14 @@ class PublishedMessages(NudgescribeStream):
                 "The message column %r is not in the catalog; its values are in %s. Discover "
                 "again (meltano --refresh-catalog) to give it a column",
                 name,
+                EXTRA,
+            )
+        if self._strange_headers:
+            self.logger.warning(
+                "%d message files have no column that is in the catalog; their values are in %s. "
+                "Discover again (meltano --refresh-catalog), and see whether the files have a "
+                "header",
+                self._strange_headers,
                 EXTRA,
             )
         for name, count in sorted(self._unconverted.items()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -69,8 +68,6 @@ def _azure_client() -> dict[str, Any]:
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 (an extra)
     from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 (an extra)
 
-    # It logs every request, with its address.
-    logging.getLogger("azure.core").setLevel(logging.WARNING)
     if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
         return {"client": BlobServiceClient.from_connection_string(connection)}
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")

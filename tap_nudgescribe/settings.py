@@ -81,7 +81,10 @@ CONNECTION_SETTINGS = (
         th.IntegerType(minimum=1),
         default=60,
         title="Request timeout",
-        description="Seconds to wait for a connection, and between two pieces of an answer.",
+        description=(
+            "Seconds to wait for a connection, and between two pieces of an answer. A whole "
+            "answer may take ten times as long."
+        ),
     ),
     th.Property(
         "max_tries",
@@ -104,6 +107,13 @@ CONNECTION_SETTINGS = (
         description="Upper bound on requests a second, over all streams. Unbounded when not set.",
     ),
     th.Property(
+        "max_answer_mib",
+        th.IntegerType(minimum=1),
+        default=256,
+        title="Largest answer",
+        description="Mebibytes that an answer of the API may have, after decompression.",
+    ),
+    th.Property(
         "user_agent",
         th.StringType,
         title="User agent",
@@ -122,6 +132,16 @@ CONNECTION_SETTINGS = (
         title="Allow plain HTTP",
         description="Accept an http:// api_url that is no loopback address. Credentials travel "
         "readable.",
+    ),
+    th.Property(
+        "allow_private_storage",
+        th.BooleanType,
+        default=False,
+        title="Allow private storage",
+        description=(
+            "Download message files from private addresses as well, as a company's own link to a "
+            "storage has them. Without it the API can send this machine to public addresses only."
+        ),
     ),
 )
 

@@ -13,6 +13,7 @@ from singer_sdk import typing as th
 from typing_extensions import override
 
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
+from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import BATCH_COMPRESSIONS, BATCH_DESCRIPTION, TAP_SETTINGS
@@ -226,6 +227,7 @@ class TapNudgescribe(Tap):
         if about:
             cls.print_about(about_format)
             return
+        tell_types_only(logger)
         import json  # noqa: PLC0415 (only a run needs it)
 
         tap: TapNudgescribe | None = None
@@ -250,6 +252,7 @@ class TapNudgescribe(Tap):
     def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
         """Discover; errors end like those of a run."""
         if value:
+            tell_types_only(logger)
             ctx.exit(
                 ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value), logger)
             )
@@ -259,6 +262,7 @@ class TapNudgescribe(Tap):
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         """Test; errors end like those of a run."""
         if value != "disabled":
+            tell_types_only(logger)
             ctx.exit(ended(lambda: super(TapNudgescribe, cls).cb_test(ctx, param, value), logger))
 
     @classmethod

@@ -11,18 +11,25 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from tap_nudgescribe import errors
+from tap_nudgescribe.connections import (
+    FORBIDDEN,
+    BoundedAdapter,
+    admissible,
+    ended_after,
+    is_loopback,
+)
+from tap_nudgescribe.discretion import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +44,12 @@ LONGEST_WAIT_SECONDS = 120.0
 """Upper bound of one wait between tries, whatever Retry-After says."""
 
 FIRST_WAIT_SECONDS = 0.5
+
+ANSWER_TIMEOUTS = 10
+"""How many times request_timeout_seconds a whole answer may take, and its headers alone."""
+
+READ_AT_ONCE = 64 * 1024
+"""Bytes of an answer."""
 
 _JSON = {"Content-Type": "application/json"}
 _CSV = "text/csv"
@@ -68,19 +81,24 @@ class ConnectionOptions:
     max_requests_per_second: float | None = None
     user_agent: str | None = None
     ca_bundle: str | None = None
+    max_answer_mib: int = 256
     allow_insecure_http: bool = False
+    allow_private_storage: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            SettingsError: for an unusable api_url or ca_bundle.
+            SettingsError: for an unusable api_url, ca_bundle or user_agent.
         """
-        url = urlsplit(self.api_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.username:
-            problem = "The setting api_url is no http(s) URL without credentials"
+        url = _http_url(self.api_url)
+        if not url or url.query or url.fragment:
+            problem = "The setting api_url is no http(s) URL without credentials and query"
             raise errors.SettingsError(problem)
-        insecure = url.scheme == "http" and not _is_loopback(url.hostname)
+        if not is_header_text(self.user_agent or ""):
+            problem = "The setting user_agent holds a line break or a character outside ASCII"
+            raise errors.SettingsError(problem)
+        insecure = url.scheme == "http" and not self.on_loopback
         if insecure and not self.allow_insecure_http:
             problem = "The setting api_url is http:// to another machine, which sends credentials"
             advice = "Use https://, or set allow_insecure_http if you know what you do."
@@ -88,6 +106,43 @@ class ConnectionOptions:
         if self.ca_bundle and not Path(self.ca_bundle).exists():
             problem = "The file that the setting ca_bundle names does not exist"
             raise errors.SettingsError(problem)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the API is on this machine."""
+        return is_loopback(urlsplit(self.api_url).hostname or "")
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long a whole answer may take."""
+        return ANSWER_TIMEOUTS * self.request_timeout_seconds
+
+    def admits(self, address: str) -> bool:
+        """Say whether message files may be fetched from an address."""
+        return admissible(address, loopback=self.on_loopback, private=self.allow_private_storage)
+
+    def check_download(self, url: str) -> None:
+        """Refuse a download URL that leads astray, as far as the URL itself shows it.
+
+        Raises:
+            DownloadRefusedError: for anything but https:// to an address that is admitted, or
+                http:// under the same rule as that of api_url.
+        """
+        parts = _http_url(url)
+        host = (parts.hostname or "") if parts else ""
+        if not parts or (
+            parts.scheme == "http"
+            and not self.allow_insecure_http
+            and not (self.on_loopback and is_loopback(host))
+        ):
+            problem = "The API gives a download URL that is not https://"
+            raise errors.DownloadRefusedError(problem, operation="storage")
+        try:
+            admitted = self.admits(host)
+        except ValueError:
+            return  # a name: what it means is looked at when the connection is made
+        if not admitted:
+            raise errors.DownloadRefusedError(FORBIDDEN, operation="storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +172,12 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Open no connection yet."""
-        # urllib3 logs whole URLs at DEBUG, and the query of a presigned one is a secret.
-        logging.getLogger("urllib3").setLevel(logging.INFO)
+        quiet()
         self.options = options
         self._observe = observe
         self._sleep = sleep
-        self._api = self._pool()
-        self._storage = self._pool()
+        self._api = self._session(lambda _: True)
+        self._storage = self._session(options.admits)
         self._budget = _Budget(options.max_requests_per_second, sleep)
         self._server_time: datetime | None = None
 
@@ -160,17 +214,15 @@ class Transport:
         """
 
         def attempt() -> Any:  # noqa: ANN401
-            response = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
+            reply = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
             for times in count(1):
-                bearer = response.request.headers.get("Authorization", "")
-                if response.status_code not in {401, 403} or not renew(
+                bearer = reply.response.request.headers.get("Authorization", "")
+                if reply.response.status_code not in {401, 403} or not renew(
                     bearer.removeprefix("Bearer "), times
                 ):
                     break
-                response = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
-            if streamed and response.ok and _is_csv(response):
-                return response
-            return _answer(operation, response, body)
+                reply = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
+            return reply.response if reply.content is None else _answer(operation, reply, body)
 
         return self._retried(operation, attempt)
 
@@ -180,11 +232,13 @@ class Transport:
         """Open a presigned URL for streaming, from a byte offset, without any credentials.
 
         Raises:
+            DownloadRefusedError: when it leads to where this machine must not be sent.
             AccessError: when the URL has expired or is refused.
             ContractError: when the server ignores the offset, or the file has changed.
             ServerError: for 5xx.
             NetworkError: when there is no answer.
         """
+        self.options.check_download(url)
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers |= {"Range": f"bytes={offset}-"} | ({"If-Match": etag} if etag else {})
@@ -196,6 +250,7 @@ class Transport:
                 headers=headers,
                 auth=_no_credentials,
                 stream=True,
+                verify=self._verify,
                 allow_redirects=False,
                 timeout=self.options.request_timeout_seconds,
             )
@@ -213,16 +268,25 @@ class Transport:
         """Wait before another try, longer with each failed one (counted from 1)."""
         self._sleep(_wait(number))
 
-    def _pool(self) -> requests.Session:
+    @property
+    def _verify(self) -> str | bool:
+        """What certificates are checked against.
+
+        Given with each request: a session's own choice yields to REQUESTS_CA_BUNDLE.
+        """
+        return self.options.ca_bundle or True
+
+    def _session(self, admits: Callable[[str], bool]) -> requests.Session:
         session = requests.Session()
-        adapter = HTTPAdapter(
-            pool_connections=2, pool_maxsize=self.options.max_parallel_requests + 1
+        adapter = BoundedAdapter(
+            answer_seconds=self.options.answer_seconds,
+            admits=admits,
+            pool_connections=2,
+            pool_maxsize=self.options.max_parallel_requests + 1,
         )
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         session.headers["User-Agent"] = self.options.user_agent or "nudgescribe-meltano"
-        if self.options.ca_bundle:
-            session.verify = self.options.ca_bundle
         return session
 
     def _send(  # noqa: PLR0913 (what a request is made of)
@@ -234,7 +298,7 @@ class Transport:
         *,
         auth: AuthBase,
         headers: Mapping[str, str] | None,
-    ) -> requests.Response:
+    ) -> _Reply:
         content: dict[str, Any] = {"json": body, "headers": _JSON | dict(headers or {})}
         if csv is not None:
             content = {"data": _form(body or {}), "files": {"file": ("customers.csv", csv, _CSV)}}
@@ -248,18 +312,36 @@ class Transport:
                 **content,
                 auth=auth,
                 timeout=self.options.request_timeout_seconds,
+                verify=self._verify,
                 allow_redirects=False,
-                stream=streamed,
+                stream=True,
             )
             status = response.status_code
-            if not _is_csv(response):
-                response.content  # noqa: B018 (reads it)
+            left_open = streamed and response.ok and _is_csv(response)
+            whole = None if left_open else self._read(operation.name, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _network_error(operation.name, error) from None
         finally:
             self._observed(operation.name, started, status)
         self._server_time = _http_date(response.headers.get("Date", "")) or self._server_time
-        return response
+        return _Reply(response, whole)
+
+    def _read(self, operation: str, response: requests.Response) -> bytes:
+        """Read an answer to its end, which must come before too many bytes and too much time.
+
+        Raises:
+            _Passing: with an ``AnswerLimitError``, for an answer that is too large.
+        """
+        most = self.options.max_answer_mib * 2**20
+        content = bytearray()
+        with ended_after(self.options.answer_seconds, partial(_shut, response)):
+            for piece in response.iter_content(READ_AT_ONCE):
+                content += piece
+                if len(content) > most:
+                    response.close()
+                    problem = f"The answer has more than {self.options.max_answer_mib} MiB"
+                    raise _Passing(errors.AnswerLimitError(problem, operation=operation))
+        return bytes(content)
 
     def _observed(self, operation: str, started: float, status: int | None) -> None:
         seconds = time.monotonic() - started
@@ -277,7 +359,7 @@ class Transport:
                 wait = _wait(number)
             if not operation.repeatable and not isinstance(error, errors.RateLimitError):
                 raise errors.OutcomeUnknownError(error.problem, operation=operation.name) from None
-            if number == self.options.max_tries:
+            if number == self.options.max_tries or isinstance(error, errors.AnswerLimitError):
                 raise error from None
             logger.warning(
                 "%s Try %d of %d follows in %.1f s",
@@ -296,6 +378,13 @@ class _Passing(Exception):  # noqa: N818
     def __init__(self, error: errors.ApiError, wait: float | None = None) -> None:
         self.error = error
         self.wait = wait
+
+
+class _Reply(NamedTuple):
+    """An answer, and its whole content if it is not left open."""
+
+    response: requests.Response
+    content: bytes | None
 
 
 class _Budget:
@@ -318,18 +407,20 @@ class _Budget:
             self._sleep(turn - now)
 
 
-def _answer(
-    operation: Operation, response: requests.Response, body: Mapping[str, Any] | None
-) -> Any:  # noqa: ANN401
+def _answer(operation: Operation, reply: _Reply, body: Mapping[str, Any] | None) -> Any:  # noqa: ANN401
     """Return what a successful response says, or raise the error that its status means here."""
+    response, content = reply
     if response.status_code == 204:
         return {}
     if response.status_code not in {200, 201, 202}:
-        raise _refusal(operation.name, response, body)
+        raise _refusal(operation.name, reply, body)
     if _is_csv(response):
-        return response.content
+        return content
     try:
-        return msgspec.json.decode(response.content)
+        return msgspec.json.decode(content or b"")
+    except RecursionError:
+        problem = "The answer is nested too deeply"
+        raise _Passing(errors.AnswerLimitError(problem, operation=operation.name)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = "The answer is no JSON"
         raise _Passing(errors.ContractError(problem, operation=operation.name)) from None
@@ -339,14 +430,15 @@ def _is_csv(response: requests.Response) -> bool:
     return response.headers.get("Content-Type", "").startswith(_CSV)
 
 
-def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | None) -> Exception:
+def _refusal(name: str, reply: _Reply, body: Mapping[str, Any] | None) -> Exception:
     """Return the error that a status means here: not always what it means in HTTP."""
+    response = reply.response
     wait = _retry_after(response.headers)
     fields = ", ".join(sorted(body or ())) or "none"
     match response.status_code:
         case 400:
             refusal = errors.BadRequestError("The API refuses the request (400)", operation=name)
-            refusal.answer = _decoded(response)
+            refusal.answer = _decoded(reply.content or b"")
             return refusal
         case 401:
             problem = f"The API says a required field is missing (401); fields sent: {fields}"
@@ -362,6 +454,11 @@ def _refusal(name: str, response: requests.Response, body: Mapping[str, Any] | N
             return _Passing(error, wait)
         case 503 if name == "publish_messages":
             return errors.QuotaError("The publishing quota is used up (503)", operation=name)
+        case status if 300 <= status < 400:
+            # Wherever it leads, the bearer or the log-in would go along.
+            problem = f"The API redirects ({status}), which is not followed"
+            advice = "Set api_url to the address that answers by itself."
+            return errors.ContractError(problem, operation=name, advice=advice)
         case status if status >= 500:
             problem = f"The API has failed ({status})"
             return _Passing(errors.ServerError(problem, operation=name), wait)
@@ -378,9 +475,9 @@ def _form(body: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _decoded(response: requests.Response) -> object:
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(response.content)
+def _decoded(content: bytes) -> object:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(content)
     return None
 
 
@@ -436,11 +533,26 @@ def _wait(number: int) -> float:
     return random.uniform(bound / 2, bound)  # noqa: S311 (jitter, not a secret)
 
 
-def _is_loopback(host: str) -> bool:
+def is_header_text(text: str) -> bool:
+    """Say whether a text can be the value of a header, and of one only."""
+    return text.isascii() and text.isprintable()
+
+
+def _http_url(text: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL without credentials and odd characters, or None."""
     try:
-        return ip_address(host).is_loopback
+        parts = urlsplit(text)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        return host == "localhost"
+        return None
+    if not sound or parts.username is not None or not is_header_text(text) or " " in text:
+        return None
+    return parts
+
+
+def _shut(response: requests.Response) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # it has ended already
+        response.raw.shutdown()
 
 
 def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:

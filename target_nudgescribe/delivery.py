@@ -158,7 +158,7 @@ class Delivery:
                         row_number=int(ready.numbers[row]),
                         key=route.told_key(ready.cells, ready.keys, row),
                         code=refusal.code,
-                        field=refusal.field,
+                        field=refusal.field if refusal.field in columns else None,
                         column=columns.get(refusal.field or ""),
                         message="The API does not take this row",
                         found_by=refusal.found_by,

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from target_nudgescribe.storage import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -101,7 +103,11 @@ class Ledger:
     """
 
     def __init__(self, storage: Storage, *, writable: bool = True) -> None:
-        """Read the ledger."""
+        """Read the ledger.
+
+        Raises:
+            StorageError: when it is damaged or cannot be read.
+        """
         self._storage = storage
         self._writable = writable
         self._base = _Segment.of(np.zeros(0, ENTRY))
@@ -111,7 +117,12 @@ class Ledger:
         self.codes: list[str] = [""]
         self.lost = False
         """Whether files that the ledger needs are gone: nothing is known then."""
-        self._load()
+        try:
+            self._load()
+        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+            problem = f"The ledger at {storage.uri} is damaged ({type(error).__name__})"
+            advice = "Restore it, or remove its folder: everything is then sent again."
+            raise StorageError(problem, advice=advice) from None
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.void]:
         """Return the entry of each key, of status 0 for an unknown one, and mark it as seen."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.private_files import private_folder
 from target_nudgescribe.storage import StorageError
 
 if TYPE_CHECKING:
@@ -101,8 +102,10 @@ def lock(storage: Storage, run_id: str) -> Lock:
 def _lock_file(folder: Path, storage: Storage) -> int:
     """Return a descriptor that holds the lock until it is closed or the process ends."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        private_folder(folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(folder / "lock", flags, 0o600)
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
         problem = f"Cannot write in {folder} ({type(error).__name__})"
         raise StorageError(problem) from None

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tap_nudgescribe.errors import NudgescribeError
 from target_nudgescribe.storage import Storage, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-MISSING = "replay: the file holds no whole rows"
+PLAIN_SIGNS = frozenset(string.punctuation + string.whitespace)
+"""What a masked value shows: any other sign may be a word by itself, in some script."""
 
 
 class ReplayError(NudgescribeError):
@@ -72,13 +74,18 @@ def written_row(row: Mapping[str, str | None], how: str) -> str | None:
         return None
     if how == "masked":
         row = {name: None if text is None else masked(text) for name, text in row.items()}
-    return json.dumps(row, ensure_ascii=False)
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)  # half a character can be escaped, and not written
+    return text
 
 
 def masked(text: str) -> str:
-    """Return the shape of a text: letters become x, digits 9, everything else stays."""
+    """Return the shape of a text: digits become 9, spaces and ASCII signs stay, the rest is x."""
     return "".join(
-        "9" if sign.isdigit() else "x" if sign.isalpha() else sign for sign in text[:200]
+        "9" if sign.isdigit() else sign if sign in PLAIN_SIGNS else "x" for sign in text[:200]
     )
 
 
@@ -130,8 +137,8 @@ def _parquet(rejects: Iterable[Reject]) -> bytes:
 _ENCODERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
 
 
-def read_rows(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the stream and the row of each reject in a file, each row once.
+def read_rows(uri: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the stream and the row of each reject in a file, each row once.
 
     Raises:
         ReplayError: when there is no such file, or it does not hold rows in full.
@@ -142,17 +149,20 @@ def read_rows(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if content is None or form not in _ENCODERS:
         problem = f"There is no file of rejects at {uri}"
         raise ReplayError(problem, advice="Name one .csv, .jsonl or .parquet file of them.")
-    last = None
-    for told in _decoded(content, form):
-        place = told["run_id"], told["stream"], told["row_number"]
-        if place == last:
-            continue
-        last = place
-        if not told["row"] or told.get("key", "").startswith(PRINT):
-            problem = f"The rejects at {uri} do not hold the rows in full"
-            advice = "Only rejects written with rejects_rows=full can be sent again."
-            raise ReplayError(problem, advice=advice)
-        yield told["stream"], json.loads(told["row"])
+    found: dict[tuple[str, str, int], tuple[str | None, str]] = {}
+    try:
+        for told in _decoded(content, form):
+            place = told["run_id"], told["stream"], told["row_number"]
+            found.setdefault(place, (told["row"], told["key"]))
+        if all(row and not key.startswith(PRINT) for row, key in found.values()):
+            return [(place[1], json.loads(row or "")) for place, (row, _) in found.items()]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        # The errors of Arrow are among these.
+        problem = f"The file at {uri} is no file of rejects ({type(error).__name__})"
+        raise ReplayError(problem, advice="It may be damaged, or cut off.") from None
+    problem = f"The rejects at {uri} do not hold the rows in full"
+    advice = "Only rejects written with rejects_rows=full can be sent again."
+    raise ReplayError(problem, advice=advice)
 
 
 PRINT = "print:"

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import UNSET
 
+from tap_nudgescribe.errors import NudgescribeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -34,6 +36,12 @@ _FALSE = pa.scalar(value=False)
 _REFUSED = re.compile(r'[\x00-\x1f"\\]')
 
 _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+
+
+class InputError(NudgescribeError):
+    """The input holds what is no Singer message."""
+
+    advice = "Look at the tap: nothing that came after this was read."
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ class RecordReader:
         for record in records:
             try:
                 tuples.append(astuple(decode(record)))  # type: ignore[arg-type]
-            except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, TypeError, UnicodeDecodeError, RecursionError):
                 tuples.append(self._leniently(record))
 
         def again(index: int, column: int) -> Any:  # noqa: ANN401 (JSON)
@@ -142,14 +150,35 @@ class RecordReader:
 
     def _leniently(self, record: msgspec.Raw | dict[str, Any]) -> tuple[Any, ...]:
         """Read what msgspec refuses: NaN, lone surrogates, and columns without a schema."""
-        values: dict[str, Any] = record if isinstance(record, dict) else loads(bytes(record))
+        values = record if isinstance(record, dict) else record_of(bytes(record))
         self.undeclared |= values.keys() - set(self.names)
         return tuple(values.get(name, UNSET) for name in self.names)
 
 
 def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
-    """Decode JSON as the standard library does, which accepts more; numbers are exact."""
-    return json.loads(text, parse_float=Decimal)
+    """Decode JSON as the standard library does, which accepts more; numbers are exact.
+
+    Raises:
+        InputError: for what is no JSON.
+    """
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        problem = "A record of the input is no JSON, or is nested too deeply"
+        raise InputError(problem) from None
+
+
+def record_of(text: bytes) -> dict[str, Any]:
+    """Decode a record; numbers are exact.
+
+    Raises:
+        InputError: for what is no JSON object.
+    """
+    record = loads(text)
+    if not isinstance(record, dict):
+        problem = "A record of the input is no object"
+        raise InputError(problem)
+    return record
 
 
 def from_values(

@@ -6,27 +6,36 @@ import io
 import json
 import sys
 from collections import Counter
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
-from tap_nudgescribe.errors import NudgescribeError
-from target_nudgescribe.rows import loads
+from target_nudgescribe.rows import InputError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+
+LONGEST_LINE = 64 * 2**20
+"""Bytes of one message: a longer one would have to be held whole, and again when it is decoded."""
 
 READ_BYTES = 256 * 1024
-"""Most that is read from a file or pipe at once."""
+"""Most that is read from standard input at once."""
 
+BLOCK_BYTES = 4 * 2**20
+"""Bytes of a file that are read at once."""
 
-class InputError(NudgescribeError):
-    """A line of the input is no Singer message."""
-
-    advice = "Look at the tap: nothing that came after this line was read."
+NEEDED: dict[str, dict[str, type]] = {
+    "SCHEMA": {"stream": str, "schema": dict},
+    "RECORD": {"stream": str, "record": dict},
+    "BATCH": {"stream": str, "encoding": dict, "manifest": list},
+    "ACTIVATE_VERSION": {"stream": str},
+    "STATE": {},
+}
+"""What a message of a type must have to be handed on."""
 
 
 class RawRecords:
@@ -90,7 +99,7 @@ class BulkReader(GenericSingerReader[bytes]):
         for number, line in enumerate(_lines(file_input or self.default_input), 1):
             try:
                 envelope = decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self._line = number
                 self._slow(line, callbacks, counts)
                 continue
@@ -117,9 +126,12 @@ class BulkReader(GenericSingerReader[bytes]):
         Raises:
             InputError: for a line that is no object.
         """
+        if len(line) > LONGEST_LINE:
+            problem = f"Line {self._line} of the input is longer than {LONGEST_LINE} bytes"
+            raise InputError(problem)
         try:
             message = loads(line)
-        except (ValueError, UnicodeDecodeError):
+        except InputError:
             raise self._not_a_message from None
         if not isinstance(message, dict):
             raise self._not_a_message
@@ -138,8 +150,9 @@ class BulkReader(GenericSingerReader[bytes]):
         callback = callbacks.get(str(kind))
         if callback is None:
             raise self._not_a_message
-        if kind == "RECORD" and not isinstance(message.get("record"), dict):
-            raise self._not_a_message
+        if not _has_what_it_needs(message):
+            problem = f"Line {self._line} of the input lacks what its type needs"
+            raise InputError(problem)
         counts[str(kind)] += 1
         buffer = self.plain.get(str(message.get("stream")))
         if kind == "RECORD" and buffer:
@@ -156,11 +169,61 @@ class BulkReader(GenericSingerReader[bytes]):
         return InputError(f"Line {self._line} of the input is no Singer message")
 
 
+def _has_what_it_needs(message: dict[str, Any]) -> bool:
+    needed = NEEDED.get(str(message["type"]), {})
+    if not all(isinstance(message.get(name), kind) for name, kind in needed.items()):
+        return False
+    if "stream" in needed and not _is_unicode(message["stream"]):
+        return False
+    if message["type"] == "BATCH":
+        return all(isinstance(url, str) for url in message["manifest"])
+    if message["type"] != "SCHEMA":
+        return True
+    properties = message["schema"].get("properties")
+    keys = message.get("key_properties") or []
+    return (
+        isinstance(properties, dict)
+        and all(map(_is_unicode, properties))
+        and all(isinstance(schema, dict) for schema in properties.values())
+        and isinstance(keys, list)
+        and all(isinstance(key, str) for key in keys)
+    )
+
+
+def _is_unicode(name: str) -> bool:
+    """Say whether a name can be written: JSON can escape half of a character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _lines(source: IO[Any]) -> Iterable[bytes]:
-    """Return lines as bytes, whether the input is binary or (as in the SDK's tests) text."""
+    """Return lines as bytes, whether the input is binary or (as in the SDK's tests) text.
+
+    One that is too long is cut off there, so that it is no JSON any more.
+    """
     binary: IO[Any] = getattr(source, "buffer", source)
     if isinstance(binary, io.TextIOBase):
         return (line.encode("utf-8", "surrogatepass") for line in binary)
     if isinstance(binary, io.BufferedReader) and isinstance(binary.raw, io.FileIO):
-        return open(binary.fileno(), "rb", buffering=READ_BYTES, closefd=False)
-    return binary
+        binary = io.BufferedReader(io.FileIO(binary.fileno(), closefd=False), READ_BYTES)
+    return iter(partial(binary.readline, LONGEST_LINE + 1), b"")
+
+
+def line_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines of a file of records, some at once, those that are blank left out.
+
+    Raises:
+        InputError: for a line that is too long.
+    """
+    rest = b""
+    while block := file.read(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            problem = f"A line of a BATCH file is longer than {LONGEST_LINE} bytes"
+            raise InputError(problem)
+        yield [line for line in lines if line.strip()]
+    if rest.strip():
+        yield [rest]

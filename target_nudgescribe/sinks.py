@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -15,12 +15,13 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.helpers._batch import BatchFileFormat
 from typing_extensions import override
 
+from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
-from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, loads
-from target_nudgescribe.singer import RawRecords
+from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, record_of
+from target_nudgescribe.singer import RawRecords, line_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,22 @@ CHUNK_BYTES = 16 * 1024 * 1024
 
 AT_ONCE = 2
 """Chunks of a Parquet file that are prepared side by side."""
+
+SCHEMES = ("", "file", "s3", "gs", "az")
+"""Where files of BATCH messages may be; without a scheme it is a local path.
+
+Not ``http://``: a tap could send this machine to any address, and the answer would become
+customers.
+"""
+
+MOST_GROUP_BYTES = 2**30
+"""Uncompressed bytes of one row group of a Parquet file, as the file itself tells them."""
+
+
+class BatchFileError(NudgescribeError):
+    """A file of a BATCH message cannot be read."""
+
+    advice = "Look at the tap and its batch_config: nothing that came after this file was read."
 
 
 class NudgescribeSink(Sink):
@@ -94,27 +111,59 @@ def require_keys(stream: str, key_properties: Iterable[str], found: Iterable[str
         raise MissingKeyPropertiesError(problem)
 
 
-def open_batch_file(path: str, compression: str | None) -> IO[bytes]:
-    """Open a file of a BATCH message, wherever it is."""
-    zipped = compression == "gzip"
-    local = path.removeprefix("file://")
-    if "://" not in local:
-        return gzip.open(local) if zipped else Path(local).open("rb")  # type: ignore[return-value]
-    how = ".gz" if zipped else "disable"
-    return open_object(path, "rb", storage_options(path), compression=how)
+@contextmanager
+def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
+    """Open a file of a BATCH message, and say so when it cannot be read.
+
+    Raises:
+        BatchFileError: for a place of another kind than :data:`SCHEMES`, what is no plain file,
+            and one that cannot be read.
+    """
+    url = urlsplit(path)
+    if url.scheme not in SCHEMES:
+        problem = f"A BATCH message names a file that is no URL of {', '.join(SCHEMES[1:])}"
+        raise BatchFileError(problem)
+    if url.scheme in {"", "file"} and not Path(unquote(url.path)).is_file():
+        # A pipe or a device would never end.
+        problem = "A BATCH message names a file that is not there, or is no plain file"
+        raise BatchFileError(problem)
+    try:
+        how = ".gz" if compression == "gzip" else "disable"
+        with open_object(path, "rb", storage_options(path), compression=how) as file:
+            yield file
+    except NudgescribeError:
+        raise
+    except Exception as error:  # noqa: BLE001 (each storage and codec has its own)
+        # The text of these exceptions can hold a URL with a signature, or a row.
+        problem = f"A file of a BATCH message cannot be read ({type(error).__name__})"
+        raise BatchFileError(problem) from None
+
+
+def parquet_batches(file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        BatchFileError: for a file whose parts are too large to be held.
+    """
+    parquet = pq.ParquetFile(file)
+    told = parquet.metadata
+    groups = (told.row_group(number) for number in range(told.num_row_groups))
+    if any(group.total_byte_size > MOST_GROUP_BYTES for group in groups):
+        problem = f"A row group of a Parquet file has more than {MOST_GROUP_BYTES} bytes"
+        raise BatchFileError(problem, advice="Let the tap write smaller row groups.")
+    yield from parquet.iter_batches(rows)
 
 
 def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the records of BATCH files one by one."""
     for path in paths:
-        with open_batch_file(path, encoding.get("compression")) as file:
-            if encoding["format"] == BatchFileFormat.PARQUET:
-                for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS):
+        with batch_file(path, encoding.get("compression")) as file:
+            if encoding.get("format") == BatchFileFormat.PARQUET:
+                for batch in parquet_batches(file, CHUNK_ROWS):
                     yield from batch.to_pylist()
                 continue
-            for line in file:
-                if line.strip():
-                    yield loads(line)
+            for lines in line_blocks(file):
+                yield from map(record_of, lines)
 
 
 class CustomersSink(NudgescribeSink):
@@ -179,28 +228,29 @@ class CustomersSink(NudgescribeSink):
         if self.target.errand.seed:
             return
         for path in files:
-            with open_batch_file(path, encoding.compression) as file:
-                for prepared in self._prepared(encoding, file):
-                    self._tally(prepared.rows)
-                    self.customers.absorb(prepared)
+            for prepared in self._prepared(encoding, path):
+                self._tally(prepared.rows)
+                self.customers.absorb(prepared)
 
-    def _prepared(self, encoding: BaseBatchFileEncoding, file: IO[bytes]) -> Iterator[Prepared]:
-        if encoding.format == BatchFileFormat.PARQUET:
-            # Almost nothing of this holds Python's lock, so that threads are of use.
-            yield from ordered_map(
-                lambda part: self.customers.prepare(from_table(self._reader.names, *part)),
-                self._numbered(pq.ParquetFile(file)),
-                parallel=AT_ONCE,
-            )
-            return
-        while lines := list(islice(file, self.raw.most)):
-            records = [msgspec.Raw(line) for line in lines if line.strip()]
-            yield self.customers.prepare(self._reader.read(records, self._next_number))
+    def _prepared(self, encoding: BaseBatchFileEncoding, path: str) -> Iterator[Prepared]:
+        with batch_file(path, encoding.compression) as file:
+            if encoding.format == BatchFileFormat.PARQUET:
+                # Almost nothing of this holds Python's lock, so that threads are of use.
+                yield from ordered_map(
+                    lambda part: self.customers.prepare(from_table(self._reader.names, *part)),
+                    self._numbered(file),
+                    parallel=AT_ONCE,
+                )
+                return
+            for lines in line_blocks(file):
+                for start in range(0, len(lines), self.raw.most):
+                    records = [msgspec.Raw(line) for line in lines[start : start + self.raw.most]]
+                    yield self.customers.prepare(self._reader.read(records, self._next_number))
 
-    def _numbered(self, file: pq.ParquetFile) -> Iterator[tuple[pa.Table, int]]:
+    def _numbered(self, file: IO[bytes]) -> Iterator[tuple[pa.Table, int]]:
         """Yield the rows of a file and the number of the first, before earlier ones are counted."""
         number = self._next_number
-        for batch in file.iter_batches(self.raw.most):
+        for batch in parquet_batches(file, self.raw.most):
             yield pa.Table.from_batches([batch]), number
             number += batch.num_rows
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
+from tap_nudgescribe.private_files import private_file, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,9 +106,9 @@ class Storage:
                 with open_object(place, "wb", self.options | parameters) as file:
                     yield file
                 return
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             temporary = folder / f".{name}.{os.getpid()}"
-            with temporary.open("wb") as file:
+            with private_file(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -127,8 +128,8 @@ class Storage:
 
 
 def safe_name(name: str) -> str:
-    """Return a name as one part of a path."""
-    return quote(name, safe=" ").replace(".", "%2E") or "%00"
+    """Return a name as one part of a path, whatever it holds."""
+    return quote(name, safe=" ", errors="surrogatepass").replace(".", "%2E") or "%00"
 
 
 def _is_absence(error: Exception) -> bool:

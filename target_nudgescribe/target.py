@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import REPORT_OPTION, leave, reported
+from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
@@ -37,7 +38,8 @@ from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.records import KINDS, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
 from target_nudgescribe.route import Route
-from target_nudgescribe.singer import BulkReader, InputError
+from target_nudgescribe.rows import InputError
+from target_nudgescribe.singer import BulkReader
 from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
 from target_nudgescribe.workspace import Workspace
@@ -284,6 +286,8 @@ class TargetNudgescribe(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Read BATCH files in bulk, or record by record where a stream map wants to see them."""
         stream = message_dict["stream"]
+        if stream not in self.mapper.stream_maps:
+            self._assert_sink_exists(stream)
         if self._plain_sink(stream):
             super()._process_batch_message(message_dict)
             return
@@ -442,6 +446,7 @@ class TargetNudgescribe(Target):
         if about:
             cls.print_about(about_format)
             return
+        tell_types_only(cls.logger)
 
         target: TargetNudgescribe | None = None
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 CAMPAIGN = {
@@ -61,6 +62,9 @@ class MessageServer:
         stalls: Whether a connection that is cut is left open, and silent.
         expired: How many download URLs have expired before they are used.
         changes: Whether each download has another ETag.
+        odd_headers: Whether the headers of a download hold a line that is none.
+        file_root: Where download URLs lead, if not to this server.
+        tls: What to speak TLS with.
         pages: How many pages of customers there are.
         page_rows: How many customers a page has.
         latency: Seconds that a page of customers takes.
@@ -73,10 +77,14 @@ class MessageServer:
     stalls: bool = False
     expired: int = 0
     changes: bool = False
+    odd_headers: bool = False
     pages: int = 0
     page_rows: int = 0
     latency: float = 0.0
     requests: list[tuple[str, Any]] = field(default_factory=list)
+    file_root: str = ""
+    tls: ssl.SSLContext | None = None
+    header_names: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         """Listen on a free loopback port."""
@@ -87,7 +95,10 @@ class MessageServer:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self._server.server_port}"
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
+        scheme = "https" if self.tls else "http"
+        self.root = f"{scheme}://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
@@ -127,7 +138,8 @@ class MessageServer:
             case "/v1/messages/pages":
                 return {"pages": len(files)}
             case "/v1/messages/fetch" if body["format"] == "url":
-                return {"url": f"{self.root}/file/{body['page'] - 1}{self.suffix}?signature=canary"}
+                path = f"file/{body['page'] - 1}{self.suffix}?signature=canary"
+                return {"url": f"{self.file_root or self.root}/{path}"}
             case "/v1/messages/fetch":
                 return files[body["page"] - 1]
             case "/v1/cg":
@@ -159,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
+        self.server_state.header_names.update(self.headers)
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server_state.requests.append((self.path, body))
         answer = self.server_state.answer(self.path, body)
@@ -175,6 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         state = self.server_state
+        state.header_names.update(self.headers)
         state.requests.append(("file", self.headers.get("Range")))
         assert "Authorization" not in self.headers
         if state.expired:
@@ -193,6 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if offset else 200)
         self.send_header("Content-Type", "text/csv")
         self.send_header("Content-Length", str(len(content) - offset))
+        if state.odd_headers:
+            self.send_header("X-Odd", "1\r\nno header at all")
         self.send_header("ETag", f'"{len(state.requests) if state.changes else "e"}"')
         self.end_headers()
         for piece in content.pieces(offset):

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_nudgescribe.rows import RecordReader, Rows, from_table
-from target_nudgescribe.singer import BulkReader, InputError, RawRecords
+from target_nudgescribe.rows import InputError, RecordReader, Rows, from_table
+from target_nudgescribe.singer import BulkReader, RawRecords
 
 SCHEMA = {
     "text": {"type": ["string", "null"]},

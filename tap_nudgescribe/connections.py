@@ -1,0 +1,143 @@
+"""Connections that reach only admissible addresses and wait for an answer only so long."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+
+from tap_nudgescribe.errors import DownloadRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FORBIDDEN = "The API gives a download URL whose address is no public one"
+
+NAT64 = ip_network("64:ff9b::/96")
+"""Addresses that stand for IPv4 ones, by their last 32 bits (RFC 6052)."""
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host, by name or address, is this machine."""
+    try:
+        return _plain(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def admissible(address: str, *, loopback: bool, private: bool) -> bool:
+    """Say whether files may be fetched from an address: a public one, or one that is allowed.
+
+    Link-local addresses, where clouds keep their metadata service, never are.
+
+    Args:
+        address: IPv4 or IPv6.
+        loopback: Whether this machine is allowed.
+        private: Whether all addresses that are not public are.
+    """
+    known = _plain(address)
+    if known.is_link_local or known.is_multicast or known.is_unspecified:
+        return False
+    return known.is_global or private or (loopback and known.is_loopback)
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    known = ip_address(address)
+    if not isinstance(known, IPv6Address):
+        return known
+    if known in NAT64:
+        return IPv4Address(int(known) & 0xFFFF_FFFF)
+    return known.ipv4_mapped or known
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Opens the connections of a session.
+
+    The address is looked at after the connection is made and before a byte is sent, so that it
+    does not matter what a name meant when somebody else asked. Behind a proxy it is the proxy
+    that chooses the address.
+
+    Args:
+        answer_seconds: How long the status and headers of an answer may take, however steadily
+            they come.
+        admits: Says which addresses may be connected to.
+        options: Those of an adapter.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer_seconds: float,
+        admits: Callable[[str], bool] = lambda _: True,
+        **options: Any,  # noqa: ANN401 (requests)
+    ) -> None:
+        """Open no connection yet."""
+        self._kinds = {
+            "http": _bounded(HTTPConnectionPool, answer_seconds, admits),
+            "https": _bounded(HTTPSConnectionPool, answer_seconds, admits),
+        }
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (requests)
+        """Make pools of bounded connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._kinds
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (requests)
+        """Bound connections through a proxy in time."""
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._kinds
+        return manager
+
+
+def _bounded(pool: Any, answer_seconds: float, admits: Callable[[str], bool]) -> type:  # noqa: ANN401 (urllib3)
+    """Return a kind of pool whose connections are bounded."""
+
+    class Connection(pool.ConnectionCls):  # type: ignore[misc]
+        # urllib3 2 makes every connection here, for both schemes.
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            if self.proxy is None and not admits(made.getpeername()[0]):
+                made.close()
+                raise DownloadRefusedError(FORBIDDEN, operation="storage")
+            return made
+
+        def getresponse(self) -> Any:  # noqa: ANN401 (urllib3)
+            with ended_after(answer_seconds, self._end):
+                return super().getresponse()
+
+        def _end(self) -> None:
+            if self.sock is not None:
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+
+@contextmanager
+def ended_after(seconds: float, end: Callable[[], object]) -> Iterator[None]:
+    """Call ``end`` from another thread when the block takes longer than so many seconds.
+
+    Raises:
+        TimeoutError: after the block, when it was ended: half an answer can look like a whole one.
+    """
+    over = threading.Event()
+
+    def give_up() -> None:
+        over.set()
+        end()
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise TimeoutError
