@@ -1,0 +1,79 @@
+"""``python -m campaign``: run trials of both plugins and print what they have shown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from campaign.trials import KINDS, trial
+from campaign.verdict import PROBLEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from campaign.verdict import Verdict
+
+
+def main() -> int:
+    """Run the trials, print the table, and return 1 if one has shown a problem."""
+    parser = argparse.ArgumentParser(prog="python -m campaign", description=__doc__)
+    parser.add_argument("--runs", type=int, default=100, help="trials of each kind")
+    parser.add_argument("--seed", type=int, default=1, help="of the first trial; then upwards")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--jobs", type=int, default=2, help="trials side by side")
+    options = parser.parse_args()
+    seeds = range(options.seed, options.seed + options.runs)
+    began = time.monotonic()
+    verdicts = []
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        trials = {
+            pool.submit(trial, kind, seed): (kind, seed) for seed in seeds for kind in options.kinds
+        }
+        for number, done in enumerate(as_completed(trials), 1):
+            kind, seed = trials[done]
+            verdict = done.result()
+            verdicts.append(verdict)
+            if verdict.problems:
+                print(f"{verdict.name} failed; again: {again(kind, seed)}")
+                for what, told in verdict.problems[:5]:
+                    print(f"  {what}: {told}")
+            print(f"{number} of {len(trials)} trials", end="\r", file=sys.stderr)
+    print(table(verdicts, time.monotonic() - began))
+    return 1 if any(verdict.problems for verdict in verdicts) else 0
+
+
+def again(kind: str, seed: int) -> str:
+    """Return the command that repeats a trial."""
+    return f'make faults FAULTS="--kinds {kind} --seed {seed} --runs 1"'
+
+
+def table(verdicts: Sequence[Verdict], seconds: float) -> str:
+    """Return what all trials have shown together."""
+    injected: Counter[str] = Counter()
+    codes: Counter[int] = Counter()
+    problems: Counter[str] = Counter()
+    for verdict in verdicts:
+        injected += verdict.injected
+        codes += verdict.codes
+        problems.update({kind for kind, _ in verdict.problems})
+    survived = sum(not verdict.problems for verdict in verdicts)
+    lines = [
+        f"trials {len(verdicts)}, runs {codes.total()}, faults {injected.total()}, {seconds:.0f} s",
+        "",
+        *(f"{kind:32} {count:6}" for kind, count in sorted(injected.items())),
+        "",
+        *(f"exit code {code:<22} {count:6}" for code, count in sorted(codes.items())),
+        "",
+        f"{'survived':32} {survived:6}",
+        *(f"{kind:32} {problems[kind]:6}" for kind in PROBLEMS),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
