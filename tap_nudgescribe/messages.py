@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from typing_extensions import override
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.columns import column_names
-from tap_nudgescribe.errors import ApiError, SettingsError
+from tap_nudgescribe.errors import ApiError, ContractError, SettingsError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
 from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
@@ -182,26 +183,50 @@ class PublishedMessages(NudgescribeStream):
             if run.number < at_run:
                 continue
             number = at_file if run.number == at_run else 0
+            sure_until = 0.0
             while (files := self._source.count(run)) > number:
                 numbers = range(number + 1, files + 1)
                 opened = ordered_map(
                     partial(self._open, run),
                     numbers,
                     parallel=self.parallel(),
-                    discard=MessageCsv.close,
+                    discard=lambda one: one[0].close(),
                 )
                 with closing(opened):
-                    for number, file in zip(numbers, opened, strict=True):
+                    for number, (file, since) in zip(numbers, opened, strict=True):
                         with closing(file):
+                            if since >= sure_until:
+                                sure_until = time.monotonic()
+                                self._make_sure_of(run)
                             yield from self._read_file(campaign, run, number, file, make)
                         self._keep(campaign_id, run.number, number)
                         self._write_state_message()
+            self._make_sure_of(run)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
-    def _open(self, run: Run, number: int) -> MessageCsv:
-        return MessageCsv(self._source.open(run, number), self._csv_options)
+    def _open(self, run: Run, number: int) -> tuple[MessageCsv, float]:
+        """Open a file, and tell when it was open, by :func:`time.monotonic`."""
+        file = MessageCsv(self._source.open(run, number), self._csv_options)
+        return file, time.monotonic()
+
+    def _make_sure_of(self, run: Run) -> None:
+        """Make sure that a run which was current is so still.
+
+        Its files are asked for without its number, so those of a rerun would come in their place.
+        What was counted or opened before this returns is the run's own.
+
+        Raises:
+            ContractError: when there is a rerun.
+        """
+        if not run.current or not self.account.has_reruns:
+            return
+        runs = self.account.client.list_runs(run.campaign_id)
+        if any(row["run_number"] > run.number for row in runs):
+            problem = f"A rerun began while the files of run {run.number} were read"
+            advice = "The next run goes on from where this one has come to."
+            raise ContractError(problem, operation=self.operation, advice=advice)
 
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import NudgescribeError
-from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe.csv_lines import csv_lines
 from target_nudgescribe.fingerprints import key_prints, row_prints
 from target_nudgescribe.mapping import MappedField, StreamMap
@@ -59,7 +59,7 @@ def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint6
 def held(
     workspace: Workspace, group_id: str, key: Sequence[str], names: Sequence[str]
 ) -> Iterator[HeldPage]:
-    """Yield all pages of a group.
+    """Yield all pages of a group; a customer may come twice.
 
     Args:
         workspace: The workspace.
@@ -85,16 +85,7 @@ def held(
         None,
         (),
     )
-    client, workspace_id = workspace.client, workspace.workspace_id
-    count = client.count_customer_pages(workspace_id, group_id)
-    pages = ordered_map(
-        lambda number: client.list_customers(workspace_id, group_id, number),
-        range(1, count + 1),
-        parallel=client.options.max_parallel_requests,
-    )
-    for customers in pages:
-        if not customers:
-            continue
+    for customers in customer_pages(workspace.client, workspace.workspace_id, group_id):
         profiles = [customer.get("profile") or {} for customer in customers]
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
         yield HeldPage(
