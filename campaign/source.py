@@ -61,10 +61,13 @@ class Source:
     """The table with its log.
 
     Attributes:
+        chance: Draws what happens.
+        ragged: Whether some rows lack a column.
         events: Everything that has happened, in order; a position in it is a state.
     """
 
     chance: random.Random
+    ragged: bool = True
     events: list[Event] = field(default_factory=list)
     _people: dict[str, Row] = field(default_factory=dict)
     _count: int = 0
@@ -93,7 +96,7 @@ class Source:
             "birthday": self.chance.choice((day.isoformat(), day.isoformat(), None)),
             "total_spend": self.chance.choice((self.chance.randrange(10**6) / 100, None)),
         }
-        if self.chance.random() < 0.2:
+        if self.ragged and self.chance.random() < 0.2:
             del row[self.chance.choice(("birthday", "total_spend"))]
         valid = self.chance.random() > 0.05
         if not valid:
