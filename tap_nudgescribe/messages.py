@@ -16,7 +16,7 @@ from typing_extensions import override
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.columns import column_names
-from tap_nudgescribe.errors import ApiError, ContractError, SettingsError
+from tap_nudgescribe.errors import ApiError, ContractError, MessageFileError, SettingsError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
 from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
@@ -207,8 +207,16 @@ class PublishedMessages(NudgescribeStream):
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
     def _open(self, run: Run, number: int) -> tuple[MessageCsv, float]:
-        """Open a file, and tell when it was open, by :func:`time.monotonic`."""
+        """Open a file, and tell when it was open, by :func:`time.monotonic`.
+
+        Raises:
+            MessageFileError: when it is empty: one without messages would have its header.
+        """
         file = MessageCsv(self._source.open(run, number), self._csv_options)
+        if not file.header:
+            file.close()
+            problem = f"Message file {number} of run {run.number} is empty, without even a header"
+            raise MessageFileError(problem, operation=self.operation)
         return file, time.monotonic()
 
     def _make_sure_of(self, run: Run) -> None:
