@@ -236,7 +236,7 @@ class Activation:
         secrets = [*secrets_of(self._sandbox), f"{MARK}name", f"{MARK}ref"]
         self.verdict.ended(ended, secrets)
         signum = schedule.world.signum or (schedule.blow.signum if schedule.blow else None)
-        allowed = CODES | ({-signum} if signum == 9 else set())
+        allowed = CODES | ({-signum} if signum else set())
         if signum is None:
             allowed -= {130, 143}
         if not any(fault.kind in {"envelope", "renamed_key"} for fault in schedule.faults):

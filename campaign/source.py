@@ -63,11 +63,13 @@ class Source:
     Attributes:
         chance: Draws what happens.
         ragged: Whether some rows lack a column.
+        most: How many people there are at most; then those come back who were gone.
         events: Everything that has happened, in order; a position in it is a state.
     """
 
     chance: random.Random
     ragged: bool = True
+    most: int | None = None
     events: list[Event] = field(default_factory=list)
     _people: dict[str, Row] = field(default_factory=dict)
     _count: int = 0
@@ -78,14 +80,19 @@ class Source:
             known = list(self._people)
             what = self.chance.random()
             if what < 0.4 or not known:
-                self._count += 1
-                self._put(f"{MARK}ref-{self._count}")
+                self._put(self._newcomer())
             elif what < 0.85:
                 self._put(self.chance.choice(known))
             else:
                 ref = self.chance.choice(known)
                 del self._people[ref]
                 self.events.append(Event(ref, None))
+
+    def _newcomer(self) -> str:
+        if self.most is not None and self._count >= self.most:
+            return f"{MARK}ref-{self.chance.randint(1, self.most)}"
+        self._count += 1
+        return f"{MARK}ref-{self._count}"
 
     def _put(self, ref: str) -> None:
         version = len(self.events)
