@@ -50,6 +50,7 @@ class Plugin:
         arguments: Further ones of its command line.
         world: What is wrong with its machine.
         stdout: A file instead of a pipe.
+        longest: Seconds after which it is taken to hang.
     """
 
     module: str
@@ -58,6 +59,7 @@ class Plugin:
     arguments: Sequence[str] = ()
     world: World = field(default_factory=World)
     stdout: int = subprocess.PIPE
+    longest: float = LONGEST_SECONDS
 
     def start(self) -> None:
         """Start it."""
@@ -73,7 +75,7 @@ class Plugin:
         )
         self._said: list[bytes] = []
         self._threads = [threading.Thread(target=self._listen, daemon=True)]
-        self._watch = threading.Timer(LONGEST_SECONDS, self._give_up)
+        self._watch = threading.Timer(self.longest, self._give_up)
         self._hung = False
         for thread in (*self._threads, self._watch):
             thread.start()

@@ -183,7 +183,7 @@ class PublishedMessages(NudgescribeStream):
             if run.number < at_run:
                 continue
             number = at_file if run.number == at_run else 0
-            sure_until = 0.0
+            sure_until = 0.0  # until when it is known that this run was current
             while (files := self._source.count(run)) > number:
                 numbers = range(number + 1, files + 1)
                 opened = ordered_map(
@@ -201,7 +201,8 @@ class PublishedMessages(NudgescribeStream):
                             yield from self._read_file(campaign, run, number, file, make)
                         self._keep(campaign_id, run.number, number)
                         self._write_state_message()
-            self._make_sure_of(run)
+            if not sure_until:
+                self._make_sure_of(run)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
