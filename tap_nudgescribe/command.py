@@ -63,12 +63,7 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
         logger.error("%s", error)  # noqa: TRY400 (no traceback)
         return error.exit_code
     except Exception as error:  # noqa: BLE001
-        if isinstance(error, OSError) and error.errno in MACHINE:
-            problem = f"The machine cannot write ({reason(error)})"
-            logger.error("%s", MachineError(problem))  # noqa: TRY400 (no traceback)
-            return 1
-        places = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
+        logger.error("%s", _unexpected(error))  # noqa: TRY400
     return 1
 
 
@@ -103,6 +98,14 @@ def reported(
     if report:
         report.write(code, told() or RunReport())
     return code
+
+
+def _unexpected(error: Exception) -> object:
+    """Return what is said of an error that this package did not raise on purpose."""
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return MachineError(f"The machine cannot write ({reason(error)})")
+    places = "".join(traceback.format_tb(error.__traceback__))
+    return f"A defect in this package ({type(error).__name__})\n{places}"
 
 
 def leave(code: int) -> NoReturn:

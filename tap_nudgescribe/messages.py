@@ -135,7 +135,9 @@ class PublishedMessages(NudgescribeStream):
             publish_ready_campaigns(
                 account, self.failures, timeout=self.config["publish_timeout_seconds"]
             )
-        campaigns = sorted(filter(is_published, self._campaigns()), key=_published)
+        listed = self._campaigns()
+        campaigns = sorted(filter(is_published, listed), key=_published)
+        self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
         self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time
         to_read = filter(self._has_news, campaigns)

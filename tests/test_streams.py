@@ -414,6 +414,20 @@ def test_keys_and_values_that_the_contract_does_not_know_are_kept(
     }
 
 
+def test_a_campaign_that_is_gone_leaves_the_state(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    live_a_day(sandbox.account)
+    first = tap()
+    recent = first.state["bookmarks"]["published_messages"]["unfinished"]
+    assert len(recent) == 2, "published within the last day"
+    for campaign_id in recent:
+        del sandbox.account.campaigns[campaign_id]
+    second = tap(state=first.state)
+    assert second.code == 0
+    assert "unfinished" not in second.state["bookmarks"]["published_messages"]
+
+
 def test_state_does_not_grow_with_the_account(tap: Callable[..., Run]) -> None:
     bookmarks = tap().state["bookmarks"]
     assert all(set(b) <= {"replication_key", "replication_key_value"} for b in bookmarks.values())
