@@ -14,9 +14,11 @@ from campaign.trials import KINDS, trial
 from campaign.verdict import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from campaign.verdict import Verdict
+
+PROBLEMS_SHOWN = 5
 
 
 def main() -> int:
@@ -30,21 +32,25 @@ def main() -> int:
     seeds = range(options.seed, options.seed + options.runs)
     began = time.monotonic()
     verdicts = []
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        trials = {
-            pool.submit(trial, kind, seed): (kind, seed) for seed in seeds for kind in options.kinds
-        }
-        for number, done in enumerate(as_completed(trials), 1):
-            kind, seed = trials[done]
-            verdict = done.result()
-            verdicts.append(verdict)
-            if verdict.problems:
-                print(f"{verdict.name} failed; again: {again(kind, seed)}")
-                for what, told in verdict.problems[:5]:
-                    print(f"  {what}: {told}")
-            print(f"{number} of {len(trials)} trials", end="\r", file=sys.stderr)
+    for kind, seed, verdict in tried(options.kinds, seeds, options.jobs):
+        verdicts.append(verdict)
+        if verdict.problems:
+            print(f"{verdict.name} failed; again: {again(kind, seed)}")
+            for what, told in verdict.problems[:PROBLEMS_SHOWN]:
+                print(f"  {what}: {told}", flush=True)
+        print(f"{len(verdicts)} of {len(seeds) * len(options.kinds)}", end="\r", file=sys.stderr)
     print(table(verdicts, time.monotonic() - began))
     return 1 if any(verdict.problems for verdict in verdicts) else 0
+
+
+def tried(
+    kinds: Sequence[str], seeds: Sequence[int], jobs: int
+) -> Iterator[tuple[str, int, Verdict]]:
+    """Yield trials as they end."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        trials = {pool.submit(trial, kind, seed): (kind, seed) for seed in seeds for kind in kinds}
+        for done in as_completed(trials):
+            yield *trials[done], done.result()
 
 
 def again(kind: str, seed: int) -> str:

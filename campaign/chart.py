@@ -53,8 +53,10 @@ def drawn(panels: Sequence[Panel]) -> str:
     rows = -(-len(panels) // COLUMNS)
     width, height = COLUMNS * (WIDTH + 2 * MARGIN), rows * (HEIGHT + 2 * MARGIN)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="11">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            'font-family="sans-serif" font-size="11">'
+        ),
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for number, panel in enumerate(panels):

@@ -1,4 +1,4 @@
-"""``python -m campaign.limits``: how cost grows with what an account holds, as tables and a plot."""
+"""``python -m campaign.limits``: how cost grows with what an account holds."""
 
 from __future__ import annotations
 

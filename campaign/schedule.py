@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
@@ -12,6 +11,7 @@ from tests.sandbox import Fault
 from tests.sandbox.faults import Kind
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from campaign.processes import Ended
-    from tests.sandbox import Sandbox
 
 PROBLEMS = ("lost", "doubled", "wrong deletes", "foreign", "leaked", "wrong end", "not healed")
 """What must not be: rows lost, there twice, deleted wrongly, or of somebody else; secrets or
 values told; an exit code or a state that README does not promise; no success without faults."""
 
 LINES_SHOWN = 12
+
+SECRETS = (sessions.API_KEY, sessions.PASSWORD, "canary", "X-Signature", "eyJ")
+"""What nobody may read outside the account: secrets, text of answers, tokens, signed URLs."""
 
 
 @dataclass
@@ -63,11 +65,6 @@ class Verdict:
         for secret in secrets:
             if secret in text:
                 self.add("leaked", f"{secret!r} in {where}: {_around(text, secret)}")
-
-
-def secrets_of(sandbox: Sandbox) -> list[str]:
-    """Return what nobody may read outside the account: secrets, and text of answers."""
-    return [sessions.API_KEY, sessions.PASSWORD, "canary", "X-Signature", "eyJ"]
 
 
 def values_of(profiles: Iterable[dict[str, Any]], names: Iterable[str]) -> set[str]:

@@ -259,7 +259,7 @@ async def _wait(fault: Fault | None) -> None:
         await asyncio.sleep(float(fault.option or 0.05))
 
 
-def _distorted(  # noqa: PLR0911 - a table of kinds returns once a kind
+def _distorted(  # noqa: C901, PLR0911 - a table of kinds returns once a kind
     response: Response, fault: Fault
 ) -> Response | None:
     """Return what a fault makes of an answer; None for a connection reset instead of one."""
