@@ -28,11 +28,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first trial; then upwards")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--jobs", type=int, default=2, help="trials side by side")
+    parser.add_argument("--minutes", type=float, default=600, help="after which no trial begins")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.runs)
     began = time.monotonic()
     verdicts = []
-    for kind, seed, verdict in tried(options.kinds, seeds, options.jobs):
+    for kind, seed, verdict in tried(options.kinds, seeds, options.jobs, options.minutes):
         verdicts.append(verdict)
         if verdict.problems:
             print(f"{verdict.name} failed; again: {again(kind, seed)}")
@@ -44,13 +45,17 @@ def main() -> int:
 
 
 def tried(
-    kinds: Sequence[str], seeds: Sequence[int], jobs: int
+    kinds: Sequence[str], seeds: Sequence[int], jobs: int, minutes: float
 ) -> Iterator[tuple[str, int, Verdict]]:
     """Yield trials as they end."""
+    until = time.monotonic() + 60 * minutes
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         trials = {pool.submit(trial, kind, seed): (kind, seed) for seed in seeds for kind in kinds}
         for done in as_completed(trials):
-            yield *trials[done], done.result()
+            if not done.cancelled():
+                yield *trials[done], done.result()
+            if time.monotonic() > until:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def again(kind: str, seed: int) -> str:
