@@ -6,6 +6,7 @@ happens at a number of steps, not at a time, so that it happens again with the s
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
@@ -14,11 +15,16 @@ import runpy
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tap_nudgescribe import transport
 
 VARIABLE = "CAMPAIGN_WORLD"
+
+PEAK_FILE = "CAMPAIGN_PEAK"
+"""Names a file for the most memory that the process held: what the system tells its parent counts
+the parent's own, which it shared before it became another program."""
 
 FIRST_WAIT_SECONDS = 0.01
 """Before the second try of a request, instead of half a second: nothing here needs more."""
@@ -84,9 +90,16 @@ def _count_steps(world: World) -> None:
     os.replace = stepwise(os.replace)
 
 
+def _tell_peak(file: Path) -> None:
+    status = Path("/proc/self/status").read_text("ascii")
+    file.write_text(status.partition("VmHWM:")[2].split()[0])
+
+
 def main() -> None:
     """Run the module that the first argument names, with the others."""
     module = sys.argv.pop(1)
+    if PEAK_FILE in os.environ:
+        atexit.register(_tell_peak, Path(os.environ[PEAK_FILE]))
     transport.FIRST_WAIT_SECONDS = FIRST_WAIT_SECONDS
     _enter(World(**json.loads(os.environ.get(VARIABLE, "{}"))))
     runpy.run_module(module, run_name="__main__", alter_sys=True)

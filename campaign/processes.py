@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from campaign.plugin import World
+from campaign.plugin import PEAK_FILE, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Ended:
     Attributes:
         code: Its exit code, negative for a signal.
         hung: Whether it had to be killed because it did not end.
-        peak_bytes: The most memory that it held.
+        peak_bytes: The most memory that it held, if it came to its own end; otherwise 0.
         cpu_seconds: Processor time that it took, in user and system.
     """
 
@@ -64,6 +64,8 @@ class Plugin:
     def start(self) -> None:
         """Start it."""
         config = self.folder / f"{self.module}.json"
+        self._peak_file = self.folder / "peak"
+        self._peak_file.unlink(missing_ok=True)
         config.write_text(json.dumps(self.settings))
         command = [sys.executable, "-m", "campaign.plugin", self.module, "--config", str(config)]
         self._process = subprocess.Popen(
@@ -71,7 +73,7 @@ class Plugin:
             stdin=subprocess.PIPE,
             stdout=self.stdout,
             stderr=subprocess.PIPE,
-            env=os.environ | self.world.environment,
+            env=os.environ | self.world.environment | {PEAK_FILE: str(self._peak_file)},
         )
         self._said: list[bytes] = []
         self._threads = [threading.Thread(target=self._listen, daemon=True)]
@@ -123,7 +125,7 @@ class Plugin:
             code,
             b"".join(self._said).decode(errors="replace"),
             self._hung,
-            used.ru_maxrss * 1024,
+            int(self._peak_file.read_text()) * 1024 if self._peak_file.exists() else 0,
             used.ru_utime + used.ru_stime,
         )
 
