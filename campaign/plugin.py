@@ -14,6 +14,7 @@ import resource
 import runpy
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def _count_steps(world: World) -> None:
 
 def _tell_peak(file: Path) -> None:
     status = Path("/proc/self/status").read_text("ascii")
-    file.write_text(status.partition("VmHWM:")[2].split()[0])
+    with suppress(OSError):  # the disk may be full on order
+        file.write_text(status.partition("VmHWM:")[2].split()[0])
 
 
 def main() -> None:

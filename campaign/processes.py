@@ -125,7 +125,7 @@ class Plugin:
             code,
             b"".join(self._said).decode(errors="replace"),
             self._hung,
-            int(self._peak_file.read_text()) * 1024 if self._peak_file.exists() else 0,
+            1024 * int(self._peak_file.read_text() or 0) if self._peak_file.exists() else 0,
             used.ru_utime + used.ru_stime,
         )
 

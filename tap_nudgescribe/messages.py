@@ -181,6 +181,9 @@ class PublishedMessages(NudgescribeStream):
         at_run, at_file = progress.get("run_number", 0), progress.get("file_number", 0)
         # Should listing its runs fail, the campaign is unfinished as well.
         self._keep(campaign_id, at_run, at_file)
+        as_of = self.account.client.transport.server_time
+        # The first run that may still get files: the state goes no further, though others follow.
+        come_to: tuple[int, int] | None = None
         for run in self._runs(campaign, start):
             if run.number < at_run:
                 continue
@@ -201,10 +204,12 @@ class PublishedMessages(NudgescribeStream):
                                 sure_until = time.monotonic()
                                 self._make_sure_of(run)
                             yield from self._read_file(campaign, run, number, file, make)
-                        self._keep(campaign_id, run.number, number)
+                        self._keep(campaign_id, *(come_to or (run.number, number)))
                         self._write_state_message()
             if not sure_until:
                 self._make_sure_of(run)
+            if run.published_at and as_of - run.published_at <= SETTLED_AFTER:
+                come_to = come_to or (run.number, number)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)

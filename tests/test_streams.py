@@ -214,6 +214,27 @@ def test_files_that_appear_after_a_run_come_with_the_next_one(
     assert second.keys("published_messages") == keys
 
 
+def test_files_that_appear_after_a_newer_run_has_begun_come_as_well(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    account = sandbox.account
+    campaign = account.campaigns[live_a_day(account)["campaigns_published"][0]]
+    older = campaign.current_run
+    group = account.groups[older.customer_group_id or ""]
+    runs.start(account, campaign, group, account.now, runs.Plan(files=2))
+    runs.publish(campaign, account.now)
+    campaign.current_run.revealed = 2
+    late = older.files.pop()
+    older.revealed -= 1
+    first = tap()
+    assert_stream(first, account, "published_messages")
+    older.files.append(late)
+    older.revealed += 1
+    second = tap(state=first.state)
+    found = first.keys("published_messages") | second.keys("published_messages")
+    assert found == truth.keys(account, "published_messages")
+
+
 def test_full_table_replication_from_the_catalog_sends_everything_again(
     tap: Callable[..., Run], sandbox: Sandbox
 ) -> None:
