@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -49,13 +50,14 @@ def tried(
 ) -> Iterator[tuple[str, int, Verdict]]:
     """Yield trials as they end."""
     until = time.monotonic() + 60 * minutes
+    todo = ((kind, seed) for seed in seeds for kind in kinds)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        trials = {pool.submit(trial, kind, seed): (kind, seed) for seed in seeds for kind in kinds}
-        for done in as_completed(trials):
-            if not done.cancelled():
-                yield *trials[done], done.result()
-            if time.monotonic() > until:
-                pool.shutdown(wait=False, cancel_futures=True)
+        running = {pool.submit(trial, *one): one for one in islice(todo, jobs)}
+        while running:
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield *running.pop(done), done.result()
+                if time.monotonic() < until:
+                    running |= {pool.submit(trial, *one): one for one in islice(todo, 1)}
 
 
 def again(kind: str, seed: int) -> str:
