@@ -76,6 +76,7 @@ class Activation:
         self._source = Source(chance, ragged=not self._whole)
         self._position = 0
         self._rejected: set[str] = set()
+        self._noted: set[str] = set()
         self._shown = chance.choice(("full", "masked", "none"))
         self._settings: Row = {
             "workspace_id": self._group.workspace_id,
@@ -249,8 +250,20 @@ class Activation:
                 if file.is_file():
                     text = file.read_bytes().decode(errors="replace")
                     self.verdict.told(text, secrets, file.suffix)
+        self._note_rejected(lines)
         if ended.code in TOLD:
             self._judge_summary(ended, lines)
+
+    def _note_rejected(self, lines: list[bytes]) -> None:
+        """Remember whom the API has refused, also in a run that failed later."""
+        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        refs = [message["record"]["ref"] for message in whole if message["type"] == "RECORD"]
+        for folder in (self._folder / "kept" / "rejects").glob("*"):
+            if folder.name not in self._noted:
+                self._noted.add(folder.name)
+                rejects = self._rejects(folder.name)
+                found = {int(r["row_number"]) for r in rejects if r["found_by"] != "check"}
+                self._rejected |= {refs[number - 1] for number in found}
 
     def _judge_summary(self, ended: Ended, lines: list[bytes]) -> None:
         """Compare the summary, and the file of rejects, with what was read."""
@@ -277,7 +290,6 @@ class Activation:
         quarantined = self._summary["counts"].get("quarantined", 0)
         if len(refused) + quarantined != self._summary["rejected"]:
             self.verdict.add("lost", f"rejected {self._summary}, in the file {len(refused)}")
-        self._rejected |= {records[number - 1]["ref"] for number in refused}
 
     def _rejects(self, run_id: str) -> list[Row]:
         rows: list[Row] = []
