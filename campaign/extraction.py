@@ -108,9 +108,12 @@ class Extraction:
         self._change(self._account)
 
     def _change(self, account: Account) -> None:
-        """Let the account live a day; some exports of it come out bit by bit."""
+        """Let the account live a day; some exports of it come out bit by bit, within a day."""
         self._remember()
         live_a_day(account)
+        for _, run in account.runs:
+            if run.published_at and (account.now - run.published_at).days:
+                run.revealed = len(run.files)
         if self._random.random() < 0.5:
             self.verdict.injected["files that come late"] += 1
             for campaign in account.campaigns.values():
