@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help bench demo test fuzz audit lint docs dist lock clean
+.PHONY: help bench demo endurance faults test fuzz audit lint docs dist lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -57,6 +57,12 @@ AZURE := $(if $(shell command -v npm),.azurite/ready)
 	@echo "Setting up Azurite"
 	@npm install --silent --no-audit --no-fund --no-package-lock --prefix .azurite azurite@3.35.0
 	@touch $@
+
+faults: .venv/ready  ## Run both plugins while everything fails, and count (FAULTS="--runs 200 --seed 7")
+	@$(BIN)/python -m campaign $(FAULTS)
+
+endurance: .venv/ready  ## Run both plugins night after night: nothing may grow (ENDURANCE="--nights 50")
+	@$(BIN)/python -m campaign.endurance $(ENDURANCE)
 
 test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) $(AZURE)  ## Run all tests
 	@echo "Running the tests"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,13 @@ from uuid import uuid4
 import msgspec
 import pyarrow as pa
 
-from tap_nudgescribe.errors import ContractError, SettingsError, StorageError
+from tap_nudgescribe.errors import ContractError, SettingsError, StorageError, reason
 from tap_nudgescribe.message_rows import KINDS
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from typing_extensions import Buffer
@@ -97,18 +97,29 @@ class BatchFiles:
         )
 
     def write(self, content: pa.RecordBatch | Buffer, rows: int) -> None:
-        """Add rows, at most as many as there is room for."""
-        if self._file is None:
-            self.number += 1
-            self._file = self._open()
-        self._file.write(content)
-        self._file.rows += rows
+        """Add rows, at most as many as there is room for.
+
+        Raises:
+            StorageError: when they cannot be written.
+        """
+        with _storage_errors():
+            if self._file is None:
+                self.number += 1
+                self._file = self._open()
+            self._file.write(content)
+            self._file.rows += rows
 
     def finish(self) -> list[str]:
-        """Complete the file and return the manifest: its URL."""
-        file, self._file = cast("_File", self._file), None
-        file.close()
-        file.place.finish()
+        """Complete the file and return the manifest: its URL.
+
+        Raises:
+            StorageError: when it cannot be completed.
+        """
+        file = cast("_File", self._file)
+        with _storage_errors():
+            file.close()
+            file.place.finish()
+        self._file = None
         self.written += file.size
         return [file.place.url]
 
@@ -335,7 +346,15 @@ def _checked(config: BatchConfig) -> BaseBatchFileEncoding:
     return encoding
 
 
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(error) from None
+
+
 def _storage_error(error: Exception) -> StorageError:
-    problem = f"A batch file cannot be written ({type(error).__name__})"
+    problem = f"A batch file cannot be written ({reason(error)})"
     advice = "Check batch_config.storage, and that this machine's credentials may write there."
     return StorageError(problem, advice=advice)

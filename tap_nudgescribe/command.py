@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_nudgescribe.discretion import quiet
-from tap_nudgescribe.errors import NudgescribeError, SettingsError
+from tap_nudgescribe.errors import MachineError, NudgescribeError, SettingsError, reason
 from tap_nudgescribe.interruption import Interrupted
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ REPORT_OPTION = click.Option(
     help="Write a page of HTML about the run, however it ends.",
 )
 """Both plugins have it."""
+
+
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES})
+"""What the operating system says when a disk is full, broken, or closed to this user."""
 
 
 def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
@@ -58,8 +63,7 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
         logger.error("%s", error)  # noqa: TRY400 (no traceback)
         return error.exit_code
     except Exception as error:  # noqa: BLE001
-        places = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("A defect in this package (%s)\n%s", type(error).__name__, places)  # noqa: TRY400
+        logger.error("%s", _unexpected(error))  # noqa: TRY400
     return 1
 
 
@@ -94,6 +98,14 @@ def reported(
     if report:
         report.write(code, told() or RunReport())
     return code
+
+
+def _unexpected(error: Exception) -> object:
+    """Return what is said of an error that this package did not raise on purpose."""
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return MachineError(f"The machine cannot write ({reason(error)})")
+    places = "".join(traceback.format_tb(error.__traceback__))
+    return f"A defect in this package ({type(error).__name__})\n{places}"
 
 
 def leave(code: int) -> NoReturn:

@@ -6,6 +6,7 @@ No message holds a secret, a customer's value, an answer's body or a presigned U
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ class NudgescribeError(Exception):
 
 class SettingsError(NudgescribeError):
     """A setting is unusable; found before the first request."""
+
+
+class MachineError(NudgescribeError):
+    """The machine cannot do something: its disk is full, or this user may not write."""
+
+    advice = (
+        "Check space, quotas and permissions where this command writes, standard output included; "
+        "the state has not moved past what was written."
+    )
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed in words that hold no value: the system's, or the type's name."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) else type(error).__name__
 
 
 class ApiError(NudgescribeError):

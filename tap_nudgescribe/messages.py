@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from typing_extensions import override
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.columns import column_names
-from tap_nudgescribe.errors import ApiError, SettingsError
+from tap_nudgescribe.errors import ApiError, ContractError, MessageFileError, SettingsError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
 from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
@@ -134,7 +135,9 @@ class PublishedMessages(NudgescribeStream):
             publish_ready_campaigns(
                 account, self.failures, timeout=self.config["publish_timeout_seconds"]
             )
-        campaigns = sorted(filter(is_published, self._campaigns()), key=_published)
+        listed = self._campaigns()
+        campaigns = sorted(filter(is_published, listed), key=_published)
+        self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
         self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time
         to_read = filter(self._has_news, campaigns)
@@ -178,30 +181,68 @@ class PublishedMessages(NudgescribeStream):
         at_run, at_file = progress.get("run_number", 0), progress.get("file_number", 0)
         # Should listing its runs fail, the campaign is unfinished as well.
         self._keep(campaign_id, at_run, at_file)
+        as_of = self.account.client.transport.server_time
+        # The first run that may still get files: the state goes no further, though others follow.
+        come_to: tuple[int, int] | None = None
         for run in self._runs(campaign, start):
             if run.number < at_run:
                 continue
             number = at_file if run.number == at_run else 0
+            sure_until = 0.0  # until when it is known that this run was current
             while (files := self._source.count(run)) > number:
                 numbers = range(number + 1, files + 1)
                 opened = ordered_map(
                     partial(self._open, run),
                     numbers,
                     parallel=self.parallel(),
-                    discard=MessageCsv.close,
+                    discard=lambda one: one[0].close(),
                 )
                 with closing(opened):
-                    for number, file in zip(numbers, opened, strict=True):
+                    for number, (file, since) in zip(numbers, opened, strict=True):
                         with closing(file):
+                            if since >= sure_until:
+                                sure_until = time.monotonic()
+                                self._make_sure_of(run)
                             yield from self._read_file(campaign, run, number, file, make)
-                        self._keep(campaign_id, run.number, number)
+                        self._keep(campaign_id, *(come_to or (run.number, number)))
                         self._write_state_message()
+            if not sure_until:
+                self._make_sure_of(run)
+            if run.published_at and as_of - run.published_at <= SETTLED_AFTER:
+                come_to = come_to or (run.number, number)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
-    def _open(self, run: Run, number: int) -> MessageCsv:
-        return MessageCsv(self._source.open(run, number), self._csv_options)
+    def _open(self, run: Run, number: int) -> tuple[MessageCsv, float]:
+        """Open a file, and tell when it was open, by :func:`time.monotonic`.
+
+        Raises:
+            MessageFileError: when it is empty: one without messages would have its header.
+        """
+        file = MessageCsv(self._source.open(run, number), self._csv_options)
+        if not file.header:
+            file.close()
+            problem = f"Message file {number} of run {run.number} is empty, without even a header"
+            raise MessageFileError(problem, operation=self.operation)
+        return file, time.monotonic()
+
+    def _make_sure_of(self, run: Run) -> None:
+        """Make sure that a run which was current is so still.
+
+        Its files are asked for without its number, so those of a rerun would come in their place.
+        What was counted or opened before this returns is the run's own.
+
+        Raises:
+            ContractError: when there is a rerun.
+        """
+        if not run.current or not self.account.has_reruns:
+            return
+        runs = self.account.client.list_runs(run.campaign_id)
+        if any(row["run_number"] > run.number for row in runs):
+            problem = f"A rerun began while the files of run {run.number} were read"
+            advice = "The next run goes on from where this one has come to."
+            raise ContractError(problem, operation=self.operation, advice=advice)
 
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""

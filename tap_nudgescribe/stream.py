@@ -152,7 +152,7 @@ class NudgescribeStream(Stream):
     def get_batches(
         self, batch_config: BatchConfig, context: types.Context | None = None
     ) -> Iterator[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Yield the manifest of each file once it is whole; the state is then that far, too."""
+        """Yield the manifest of each file once it is whole."""
         from tap_nudgescribe.batch_files import (  # noqa: PLC0415 (fast start-up)
             BatchFiles,
             arrow_schema,
@@ -171,14 +171,20 @@ class NudgescribeStream(Stream):
                 for rows in self.write_batches(files):
                     counter.increment(rows)
                     if files.full:
-                        self._state_what_is_whole()
                         yield files.encoding, files.finish()
-                self._state_what_is_whole()
                 if files.rows:
                     yield files.encoding, files.finish()
+                else:
+                    self._state_what_is_whole()
                 counter.files, counter.bytes = files.number, files.written
         finally:
             files.abandon()
+
+    @override
+    def _write_batch_message(self, encoding: BaseBatchFileEncoding, manifest: list[str]) -> None:
+        """Write a manifest; only then is the state that far, whatever ends the run before."""
+        super()._write_batch_message(encoding, manifest)
+        self._state_what_is_whole()
 
     def write_batches(self, files: BatchFiles) -> Iterator[int]:
         """Write all records; yield after each piece how many it had."""
@@ -210,7 +216,7 @@ class NudgescribeStream(Stream):
         )
 
     def _state_what_is_whole(self) -> None:
-        """Let the state say what the bookmark has come to: all of it is in whole files.
+        """Let the state say what the bookmark has come to: all of it is in files that are told of.
 
         Until then it says what it said before, because a STATE message may be written at any
         time.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from tap_nudgescribe.contract import record_properties
-from tap_nudgescribe.errors import ContractError
+from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.stream import NudgescribeStream
@@ -94,7 +94,7 @@ class Customers(NudgescribeStream):
     """Customers of every group, with their profile as typed columns beside the raw object.
 
     The API has no filter, so every page is read and what is older than the bookmark left out
-    here. Pages are fetched side by side and come out in order.
+    here.
     """
 
     name = "customers"
@@ -143,28 +143,11 @@ class Customers(NudgescribeStream):
             bookmark.done(group_id)
 
     def _pages(self, workspace_id: str, group_id: str) -> Iterator[Row]:
-        """Yield the rows of all pages, those that appear while they are read included.
-
-        Raises:
-            ContractError: when pages disappear meanwhile, because a deleted customer makes
-                others move to a page that was already read.
-        """
-        client = self.account.client
-        done = 0
-        while (pages := client.count_customer_pages(workspace_id, group_id)) > done:
-            for rows in ordered_map(
-                lambda page: client.list_customers(workspace_id, group_id, page),
-                range(done + 1, pages + 1),
-                parallel=self.parallel(),
-                spare=self.parallel(),
-            ):
-                yield from rows
-                self.progress.add(rows=len(rows))
-                self.progress.part_done()
-            done = pages
-        if pages < done:
-            problem = "Customers were deleted while their pages were read, so some may be missing"
-            raise ContractError(problem, operation=self.operation)
+        """Yield the rows of all pages, those that appear while they are read included."""
+        for rows in customer_pages(self.account.client, workspace_id, group_id):
+            yield from rows
+            self.progress.add(rows=len(rows))
+            self.progress.part_done()
 
     def _unparsed(self, field: str) -> None:
         self._unparsed_values[field] = self._unparsed_values.get(field, 0) + 1

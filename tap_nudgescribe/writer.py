@@ -74,11 +74,11 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         self._write(self._taken())
 
     def _taken(self) -> bytearray:
+        self.cut = True  # from here on, until it is written
         block, self._block = self._block, bytearray()
         return block
 
     def _write(self, *blocks: Buffer) -> None:
-        self.cut = True
         for block in blocks:
             write_block(block)
         self.cut = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import BadRequestError, NotFoundError, OutcomeUnknownError
 from target_nudgescribe import ledger as books
 from target_nudgescribe.mapping import DELETED_COLUMN
@@ -183,7 +184,10 @@ def _too_many(doomed: int, total: int, config: Mapping[str, Any]) -> bool:
 
 
 def _delete_ids(workspace: Workspace, group_id: str, customer_ids: Sequence[str]) -> list[str]:
-    """Delete customers; return the outcome of each: ``deleted``, ``unknown`` or ``rejected``."""
+    """Delete customers; return the outcome of each: ``deleted``, ``unknown`` or ``rejected``.
+
+    An answer without a figure, or none at all, is not believed: the group is read back.
+    """
     outcomes: list[str] = []
     for start in range(0, len(customer_ids), MOST_IDS):
         part = customer_ids[start : start + MOST_IDS]
@@ -194,6 +198,17 @@ def _delete_ids(workspace: Workspace, group_id: str, customer_ids: Sequence[str]
         except (BadRequestError, NotFoundError):
             outcome = "rejected"
         else:
-            outcome = "deleted" if done is None or done == len(part) else "unknown"
+            outcome = "deleted" if done == len(part) else "unknown"
         outcomes += [outcome] * len(part)
-    return outcomes
+    if "unknown" not in outcomes:
+        return outcomes
+    there = _ids(workspace, group_id)
+    return [
+        "deleted" if outcome == "unknown" and customer_id not in there else outcome
+        for outcome, customer_id in zip(outcomes, customer_ids, strict=True)
+    ]
+
+
+def _ids(workspace: Workspace, group_id: str) -> set[str]:
+    pages = customer_pages(workspace.client, workspace.workspace_id, group_id)
+    return {str(customer["customer_id"]) for page in pages for customer in page}

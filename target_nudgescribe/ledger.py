@@ -176,9 +176,15 @@ class Ledger:
         return self.codes.index(name)
 
     def unseen(self) -> NDArray[np.void]:
-        """Return the entries of keys that were sent and that this run has not met."""
+        """Return the entries of keys that were sent and that this run has not met.
+
+        What is uncertain may be there, too: an upload without an answer, or a delete that a run
+        began and did not live to record.
+        """
         parts = [self._base.entries, self._gathered().entries]
-        return np.concatenate([part[(part["status"] == SENT) & ~part["seen"]] for part in parts])
+        return np.concatenate(
+            [p[np.isin(p["status"], (SENT, UNCERTAIN)) & ~p["seen"]] for p in parts]
+        )
 
     def compact(self) -> None:
         """Write one base instead of base and deltas."""

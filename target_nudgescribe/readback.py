@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import NudgescribeError, SettingsError
-from tap_nudgescribe.parallel import ordered_map
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import joined
 from target_nudgescribe.csv_lines import csv_lines
@@ -71,7 +71,7 @@ def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint6
 def held(
     workspace: Workspace, group_id: str, key: Sequence[str], names: Sequence[str]
 ) -> Iterator[HeldPage]:
-    """Yield all pages of a group.
+    """Yield all pages of a group; a customer may come twice.
 
     Args:
         workspace: The workspace.
@@ -97,16 +97,7 @@ def held(
         None,
         (),
     )
-    client, workspace_id = workspace.client, workspace.workspace_id
-    count = client.count_customer_pages(workspace_id, group_id)
-    pages = ordered_map(
-        lambda number: client.list_customers(workspace_id, group_id, number),
-        range(1, count + 1),
-        parallel=client.options.max_parallel_requests,
-    )
-    for customers in pages:
-        if not customers:
-            continue
+    for customers in customer_pages(workspace.client, workspace.workspace_id, group_id):
         profiles = [customer.get("profile") or {} for customer in customers]
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
         yield HeldPage(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tap_nudgescribe.errors import NudgescribeError
+from tap_nudgescribe.errors import NudgescribeError, reason
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
 
@@ -124,7 +124,7 @@ class Storage:
         return self._above.options if self._above else storage_options(self.uri)
 
     def _failed(self, error: Exception, problem: str) -> StorageError:
-        return StorageError(f"{problem} at {self.uri} ({type(error).__name__})")
+        return StorageError(f"{problem} at {self.uri} ({reason(error)})")
 
 
 def safe_name(name: str) -> str:

@@ -18,10 +18,12 @@ from pyarrow import parquet
 from singer_sdk import Target
 from singer_sdk.sinks import BatchSink
 
+from campaign.plugin import World
+from campaign.processes import Plugin
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tests.message_server import Content, MessageServer
 from tests.object_stores import STORES
-from tests.sandbox import Fault
+from tests.sandbox import Fault, truth
 from tests.sandbox.day import live_a_day
 from tests.test_fast_path import TYPES, catalog, hard_files, select
 
@@ -280,3 +282,29 @@ def test_what_would_have_no_effect_on_batches_is_refused(
     assert words in done.stderr
     assert b"canary" not in done.stderr
     assert b"BATCH" not in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "file"), [("parquet", 2), ("jsonl", 6)])
+def test_a_disk_that_is_full_leaves_no_part_of_a_file_and_no_state_beyond_its_manifests(
+    tap: Callable[..., Run], sandbox: Sandbox, tmp_path: Path, kind: str, file: int
+) -> None:
+    out = tmp_path / "out"
+    settings = sandbox.config | {"batch_config": batch_config(out.as_uri(), kind, 40)}
+    world = World(step=4 * file - 3, full=True)  # when that file is to be made durable
+    plugin = Plugin("tap_nudgescribe", tmp_path, settings, world=world)
+    plugin.start()
+    messages = [json.loads(line) for line in plugin.lines]
+    ended = plugin.wait()
+    assert ended.code == 1
+    assert "A batch file cannot be written (No space left on device)" in ended.stderr
+    told = {s: manifests(messages, s) for s in ("customers", "campaigns", "campaign_runs")}
+    files = [path_of(url).rsplit("/")[-1] for m in messages for url in m.get("manifest", ())]
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
+    assert len(files) == file - 1
+    again = tap(state=[m["value"] for m in messages if m["type"] == "STATE"][-1])
+    for stream, urls in told.items():
+        loaded = [row for url in urls for row in rows_in(url)] + again.records(stream)
+        names = truth.KEYS[stream]
+        assert {tuple(row[n] for n in names) for row in loaded} == truth.keys(
+            sandbox.account, stream
+        )

@@ -107,3 +107,15 @@ def test_a_closed_pipe_ends_quietly(sandbox: Sandbox, tmp_path: Path) -> None:
     assert process.wait(60) == 1
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
+
+
+def test_a_standard_output_that_takes_nothing_ends_the_run_in_words(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(sandbox.config))
+    command = [sys.executable, "-m", "tap_nudgescribe", "--config", str(tmp_path / "config.json")]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 (a device)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)  # noqa: S603
+    assert done.returncode == 1
+    assert b"The machine cannot write (No space left on device). Check space" in done.stderr
+    assert b"defect" not in done.stderr

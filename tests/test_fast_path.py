@@ -47,7 +47,7 @@ def hard_files() -> list[Content]:
     plain = "Message ID,Body\r" + "".join(f"p{n},{'x' * (n % 50)}\r" for n in range(12_000))
     return [
         Content(HARD.encode()),
-        Content(b""),
+        Content(b"Message ID,Body\r\n"),
         Content(b"\xef\xbb\xbfMessage ID"),
         Content(plain.encode()),
     ]

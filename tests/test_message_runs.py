@@ -37,6 +37,7 @@ def start(
     ("data", "config", "words"),
     [
         (b"a,b\n1,2\n3\n", {"message_row_errors": "fail"}, "Row 2 of a message file has 1 fields"),
+        (b"", {}, "Message file 2 of run 1 is empty, without even a header"),
         (b"a,b\n1,2\ncanary,\xff\n", {}, "not UTF-8 at byte 15. Look at the file, or set message_"),
         (b'a,b\n1,"' + b"canary" * 500_000 + b'"\n', {}, "Raise message_longest_row_mib"),
     ],

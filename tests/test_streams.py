@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ import jsonschema
 import pytest
 
 from tests.conftest import selecting
-from tests.expectation import assert_stream, assert_whole
-from tests.sandbox import Fault, Sandbox, make_account, truth
-from tests.sandbox.account import Account, Customer
+from tests.expectation import assert_stream, assert_whole, key_of, titles
+from tests.sandbox import Fault, Sandbox, make_account, runs, truth
+from tests.sandbox.account import PUBLISHED, Account, Customer, Group
 from tests.sandbox.day import live_a_day
 from tests.sandbox.formats import is_date, write_date
 from tests.sandbox.truth import KEYS
@@ -213,6 +214,27 @@ def test_files_that_appear_after_a_run_come_with_the_next_one(
     assert second.keys("published_messages") == keys
 
 
+def test_files_that_appear_after_a_newer_run_has_begun_come_as_well(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    account = sandbox.account
+    campaign = account.campaigns[live_a_day(account)["campaigns_published"][0]]
+    older = campaign.current_run
+    group = account.groups[older.customer_group_id or ""]
+    runs.start(account, campaign, group, account.now, runs.Plan(files=2))
+    runs.publish(campaign, account.now)
+    campaign.current_run.revealed = 2
+    late = older.files.pop()
+    older.revealed -= 1
+    first = tap()
+    assert_stream(first, account, "published_messages")
+    older.files.append(late)
+    older.revealed += 1
+    second = tap(state=first.state)
+    found = first.keys("published_messages") | second.keys("published_messages")
+    assert found == truth.keys(account, "published_messages")
+
+
 def test_full_table_replication_from_the_catalog_sends_everything_again(
     tap: Callable[..., Run], sandbox: Sandbox
 ) -> None:
@@ -286,24 +308,107 @@ def test_a_customer_that_appears_while_pages_are_read_is_sent(
     assert_stream(run, sandbox.account, "customers")
 
 
-def test_customers_deleted_while_pages_are_read_make_the_group_unfinished(
-    tap: Callable[..., Run], sandbox: Sandbox
+@pytest.mark.parametrize(("after", "gone"), [(1, 1), (1, 30), (2, 1), (2, 3)])
+def test_customers_deleted_while_pages_are_read_hide_nobody_else(
+    tap: Callable[..., Run], sandbox: Sandbox, after: int, gone: int
 ) -> None:
     group = next(g for g in sandbox.account.groups.values() if len(g.customers) > 50)
 
-    def vanish(_: Account) -> None:
-        for customer_id in list(group.customers)[:30]:
+    def vanish(account: Account) -> None:
+        for customer_id in list(group.customers)[:gone]:
             del group.customers[customer_id]
+            group.customers[f"new-{customer_id}"] = Customer("", {}, account.now, account.now)
+            group.customers[f"new-{customer_id}"].customer_id = f"new-{customer_id}"
 
     sandbox.inject(
-        Fault("list_customers", "change", after=2, match=group.customer_group_id, then=vanish)
+        Fault("list_customers", "change", after=after, match=group.customer_group_id, then=vanish)
     )
+    run = tap(max_parallel_requests=1)
+    assert run.code == 0, run.stderr
+    sent = {(c["customer_group_id"], c["customer_id"]) for c in run.records("customers")}
+    assert {key for key in truth.keys(sandbox.account, "customers") if "new-" not in key[1]} <= sent
+
+
+def put_first(group: Group, account: Account) -> None:
+    """Let a customer come before all others."""
+    number = f"first-{len(group.customers)}"
+    first = Customer(number, {}, account.now, account.now)
+    group.customers = {number: first, **group.customers}
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (9, 1)])
+def test_a_group_whose_customers_move_to_later_pages_is_read_again_or_stays_unfinished(
+    tap: Callable[..., Run], sandbox: Sandbox, times: int, code: int
+) -> None:
+    group = next(g for g in sandbox.account.groups.values() if len(g.customers) > 50)
+    named = group.customer_group_id
+    sandbox.inject(
+        Fault("list_customers", "change", times, 1, match=named, then=partial(put_first, group))
+    )
+    run = tap(max_parallel_requests=1)
+    assert run.code == code, run.stderr
+    unfinished = run.state["bookmarks"]["customers"].get("unfinished", {})
+    assert set(unfinished) == ({named} if code else set())
+    again = tap(state=run.state)
+    sent = {
+        (c["customer_group_id"], c["customer_id"])
+        for c in [*run.records("customers"), *again.records("customers")]
+    }
+    assert truth.keys(sandbox.account, "customers") <= sent
+
+
+def test_a_page_that_was_counted_and_is_empty_makes_the_group_unfinished(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    group = next(g for g in sandbox.account.groups.values() if len(g.customers) > 50)
+    nobody: dict[str, Customer] = {}
+    everybody = group.customers
+
+    def show(customers: dict[str, Customer], _: Account) -> None:
+        group.customers = customers
+
+    named = group.customer_group_id
+    sandbox.inject(
+        Fault("count_customer_pages", "change", match=named, then=partial(show, everybody)),
+        Fault("list_customers", "change", match='"page": 1', then=partial(show, nobody)),
+    )
+    run = tap(max_parallel_requests=1)
+    group.customers = everybody
+    assert run.code == 1
+    assert "A page that was counted has no customers" in run.stderr
+    assert named in run.state["bookmarks"]["customers"]["unfinished"]
+
+
+def test_a_rerun_that_begins_while_files_are_read_does_not_pass_for_the_run_before(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    account = sandbox.account
+    campaign = next(c for c in account.campaigns.values() if c.status == PUBLISHED)
+    group = account.groups[campaign.current_run.customer_group_id or ""]
+
+    def rerun(_: Account) -> None:
+        runs.start(account, campaign, group, account.now, runs.Plan(files=3))
+        runs.publish(campaign, account.now)
+        campaign.current_run.revealed = 3
+
+    known = truth.keys(account, "published_messages")
+    named = f'"{campaign.campaign_id}"'
+    # The first request for a file is discovery's, which reads a header.
+    sandbox.inject(Fault("fetch_message_file", "change", after=1, match=named, then=rerun))
     first = tap(max_parallel_requests=1)
-    assert first.code == 1
+    assert campaign.runs[-1].published_at == account.now, "the rerun has begun"
+    assert first.keys("published_messages") <= known
     second = tap(state=first.state)
-    assert second.code == 0
-    both = first.keys("customers") | second.keys("customers")
-    assert truth.keys(sandbox.account, "customers") <= both
+    assert second.code == 0, second.stderr
+    sent = {
+        key_of("published_messages", record): record
+        for run in (first, second)
+        for record in run.records("published_messages")
+    }
+    columns = titles(second, "published_messages")
+    for row in truth.rows(account, "published_messages"):
+        record = sent[key_of("published_messages", row)]
+        assert record[columns["Message ID"]] == row["Message ID"]
 
 
 def test_keys_and_values_that_the_contract_does_not_know_are_kept(
@@ -328,6 +433,20 @@ def test_keys_and_values_that_the_contract_does_not_know_are_kept(
     assert {campaign["_extra"]["title"] for campaign in campaigns} == {
         campaign.name for campaign in sandbox.account.campaigns.values()
     }
+
+
+def test_a_campaign_that_is_gone_leaves_the_state(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    live_a_day(sandbox.account)
+    first = tap()
+    recent = first.state["bookmarks"]["published_messages"]["unfinished"]
+    assert len(recent) == 2, "published within the last day"
+    for campaign_id in recent:
+        del sandbox.account.campaigns[campaign_id]
+    second = tap(state=first.state)
+    assert second.code == 0
+    assert "unfinished" not in second.state["bookmarks"]["published_messages"]
 
 
 def test_state_does_not_grow_with_the_account(tap: Callable[..., Run]) -> None:

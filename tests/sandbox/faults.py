@@ -29,6 +29,9 @@ Kind = Literal[
     "renamed_key",
     "ignored",
     "change",
+    "drip",
+    "empty",
+    "huge",
 ]
 
 
@@ -45,7 +48,9 @@ class Fault:
             the connection before and amid the answer, what was asked being done; ``truncated``
             ends the answer early; ``invalid_json``, ``unexpected_shape``, ``envelope`` (option:
             the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``); ``ignored`` answers
-            a change as if it were done; ``change`` calls `then` first.
+            a change as if it were done; ``change`` calls `then` first; ``drip`` sends the answer
+            in small pieces (option: seconds between them), ``empty`` sends none of it, ``huge``
+            adds white space (option: bytes) to it.
         times: How many requests it spoils.
         after: How many requests pass before the first.
         match: Only requests whose body or URL holds this text.

@@ -261,7 +261,7 @@ async def _wait(fault: Fault | None) -> None:
         await asyncio.sleep(float(fault.option or 0.05))
 
 
-def _distorted(  # noqa: PLR0911 - a table of kinds returns once a kind
+def _distorted(  # noqa: C901, PLR0911 - a table of kinds returns once a kind
     response: Response, fault: Fault
 ) -> Response | None:
     """Return what a fault makes of an answer; None for a connection reset instead of one."""
@@ -272,6 +272,10 @@ def _distorted(  # noqa: PLR0911 - a table of kinds returns once a kind
             return JSONResponse({"message": "canary: failed"}, int(fault.option or 500))
         case "reset" | "truncated" as kind:
             return _cut(response, reset=kind == "reset")
+        case "drip":
+            return _dripping(response, float(fault.option or 0.001))
+        case "empty":
+            return Response(b"", response.status_code, media_type=response.media_type)
     if response.status_code != 200 or response.media_type != JSON:
         return response
     body = bytes(response.body)
@@ -286,12 +290,27 @@ def _distorted(  # noqa: PLR0911 - a table of kinds returns once a kind
                 return JSONResponse({fault.option: answer})
             alone = isinstance(answer, dict) and len(answer) == 1
             return JSONResponse(next(iter(answer.values())) if alone else answer)
+        case "huge":
+            return Response(body + b" " * int(fault.option or 2**20), media_type=JSON)
         case "renamed_key":
             ours, theirs = fault.option.split("=")
             return Response(
                 body.replace(f'"{ours}":'.encode(), f'"{theirs}":'.encode()), media_type=JSON
             )
     return response
+
+
+def _dripping(response: Response, pause: float) -> Response:
+    """Send a body in at most a hundred pieces with a pause after each."""
+    body = bytes(response.body)
+    size = len(body) // 100 + 1
+
+    async def drops() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+            await asyncio.sleep(pause)
+
+    return StreamingResponse(drops(), response.status_code, dict(response.headers))
 
 
 def _cut(response: Response, *, reset: bool) -> Response:

@@ -12,6 +12,7 @@ from tests.sandbox import Fault
 from tests.target.sending import COLUMNS, MAP, row, schema, state
 
 if TYPE_CHECKING:
+    from tests.sandbox import Account
     from tests.target.sending import Sending
 
 MIRROR = {"mode": "mirror", "mirror_trusts_end_of_input": True}
@@ -91,12 +92,43 @@ def test_a_dry_run_counts_deletes_and_deletes_nobody(send: Sending) -> None:
     assert len(refs(send)) == 2
 
 
-def test_a_delete_without_an_answer_is_unknown_and_done_again(send: Sending) -> None:
+def test_a_delete_that_was_done_without_an_answer_is_found_done(send: Sending) -> None:
     send(schema(), row(1))
     send.sandbox.inject(Fault("delete_customers", "reset"))
     sent = send(schema(), gone(1), state())
+    assert (sent.code, len(sent.states), sent.outcomes()) == (0, 1, {"deleted": 1})
+    assert refs(send) == []
+
+
+def test_a_delete_that_did_nothing_is_never_taken_for_done(send: Sending) -> None:
+    send(schema(), row(1))
+    send.sandbox.inject(Fault("delete_customers", "ignored"))
+    sent = send(schema(), gone(1), state())
     assert (sent.code, sent.states, sent.outcomes()) == (5, [], {"unknown": 1})
     assert send(schema(), gone(1)).outcomes() == {"deleted": 1}
+    assert refs(send) == []
+
+
+def test_mirror_deletes_in_the_next_run_whom_it_could_not_delete_in_this(send: Sending) -> None:
+    send(schema(), row(1), row(2))
+    send.sandbox.inject(Fault("delete_customers", "ignored"))
+    assert send(schema(), row(1), state(), **MIRROR).code == 5
+    assert refs(send) == ["r-1", "r-2"]
+    assert send(schema(), row(1), state(), **MIRROR).counts()["mirror_deleted"] == 1
+    assert refs(send) == ["r-1"]
+
+
+def test_a_customer_to_delete_is_found_though_another_one_vanishes_meanwhile(send: Sending) -> None:
+    send.sandbox.account.page_size = 2
+    send(schema(), *map(row, range(1, 6)))
+
+    def vanish(_: Account) -> None:
+        del send.group.customers[send.customers["r-1"].customer_id]
+
+    send.sandbox.inject(Fault("list_customers", "change", after=1, then=vanish))
+    sent = send(schema(), gone(3), state(), max_parallel_requests=1)
+    assert sent.outcomes() == {"deleted": 1}
+    assert refs(send) == ["r-2", "r-4", "r-5"]
 
 
 def test_mirror_deletes_whom_it_sent_and_nobody_else(send: Sending) -> None:

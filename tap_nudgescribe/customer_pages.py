@@ -1,0 +1,85 @@
+"""Read all customers of a group, page by page, while others change the group."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tap_nudgescribe.errors import ContractError, NotFoundError
+from tap_nudgescribe.parallel import ordered_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_nudgescribe.client import NudgescribeClient
+    from tap_nudgescribe.envelopes import Row
+
+logger = logging.getLogger(__name__)
+
+OPERATION = "list_customers"
+
+PASSES = 3
+"""How often a group is read whose customers do not keep their places."""
+
+
+def customer_pages(
+    client: NudgescribeClient, workspace_id: str, group_id: str
+) -> Iterator[list[Row]]:
+    """Yield the pages of a group, the last one first; a customer may come twice.
+
+    A page has no other name than its number. When a customer is deleted, all behind it move up,
+    and some of them from their page to the one before. Read from the last page to the first, they
+    are met again there; read the other way they would be missed, and nothing would show it. New
+    customers come behind all others (assumed), on pages that are read after these. Whether that
+    holds is seen on what was the last page: had anybody come before its customers, they would be
+    further down now. Then the group is read again.
+
+    Raises:
+        ContractError: when customers move down again and again, or a page is empty.
+        ApiError: when reading fails.
+    """
+    read = partial(client.list_customers, workspace_id, group_id)
+    count = partial(client.count_customer_pages, workspace_id, group_id)
+    parallel = client.options.max_parallel_requests
+    for _ in range(PASSES):
+        steady = True
+        done = 0
+        while (pages := count()) > done:
+            last: list[Row] = []
+            for rows in ordered_map(
+                read, range(pages, done, -1), parallel=parallel, spare=parallel
+            ):
+                if not rows:
+                    problem = "A page that was counted has no customers, so some may be missing"
+                    raise ContractError(problem, operation=OPERATION)
+                last = last or rows
+                yield rows
+            if pages > 1:
+                known = _ids(last)
+                now = _read_again(read, pages)
+                steady = steady and _kept_places(known, _ids(now))
+                yield [row for row in now if row["customer_id"] not in known]
+            done = pages
+        if steady:
+            return
+        logger.warning("Customers moved to later pages while group %s was read", group_id)
+    problem = "Customers moved to later pages while their pages were read: some may be missing"
+    raise ContractError(problem, operation=OPERATION)
+
+
+def _read_again(read: Callable[[int], list[Row]], page: int) -> list[Row]:
+    """Read a page that may be gone by now."""
+    try:
+        return read(page)
+    except NotFoundError:
+        return []
+
+
+def _ids(rows: list[Row]) -> list[object]:
+    return [row["customer_id"] for row in rows]
+
+
+def _kept_places(before: list[object], now: list[object]) -> bool:
+    """Say whether nobody of a page has moved down: all are where they were, or further up."""
+    return not now or now[0] in before
