@@ -35,6 +35,11 @@ help:  ## List the targets
 	@.meltano-tool/bin/meltano --log-level=warning install loader target-$*
 	@touch $@
 
+.meltano-tool/round-trip: requirements/dbt.txt .meltano-tool/ready
+	@echo "Setting up tap-postgres, dbt and target-nudgescribe"
+	@.meltano-tool/bin/meltano --log-level=warning install tap-postgres dbt target-nudgescribe
+	@touch $@
+
 demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehouse, twice (DB=postgres or duckdb)
 	@$(BIN)/python -m demo $(DB)
 
@@ -58,7 +63,7 @@ AZURE := $(if $(shell command -v npm),.azurite/ready)
 	@npm install --silent --no-audit --no-fund --no-package-lock --prefix .azurite azurite@3.35.0
 	@touch $@
 
-test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) $(AZURE)  ## Run all tests
+test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) .meltano-tool/round-trip $(AZURE)  ## Run all tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
 
@@ -86,6 +91,7 @@ lock: .venv/ready  ## Renew the hashed requirements
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
 	@printf 'dlt\npandas\npyarrow\n' | $(COMPILE) - --output-file benchmarks/requirements.txt
 	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
+	@printf 'dbt-core<1.12\ndbt-duckdb\ndbt-postgres\n' | $(COMPILE) - --output-file requirements/dbt.txt
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv .azurite .meltano .meltano-tool .coverage dist benchmarks/.peers benchmarks/.data
