@@ -42,16 +42,25 @@ class Project:
             check: Whether it has to succeed.
             changed: Environment variables besides the settings.
         """
-        done = subprocess.run(  # noqa: S603
-            [MELTANO, *arguments],
+        process = self.start(*arguments, **changed)
+        out, err = process.communicate()
+        assert not check or process.returncode == 0, out + err
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(self, *arguments: str, **changed: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own, as a shell does."""
+        name, *rest = arguments
+        # Plugins are shared with the other projects, and never installed by these.
+        whole = [name, "--no-install", *rest] if name in {"run", "invoke"} else arguments
+        return subprocess.Popen(  # noqa: S603
+            [MELTANO, *whole],
             env=self.environment | changed,
             cwd=self.root,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
 
     @property
     def root(self) -> Path:
@@ -71,7 +80,6 @@ class Project:
         return {
             **os.environ,
             **self.settings,
-            "MELTANO_AUTO_INSTALL": "false",
             "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
             "MELTANO_CLI_LOG_LEVEL": "warning",
             "MELTANO_PROJECT_ROOT": str(self.root),
