@@ -74,7 +74,7 @@ def test_after_interrupted_runs_the_next_one_brings_what_is_missing(
         reached = threading.Event()
         sandbox.faults[:] = [
             Fault("fetch_message_file", "change", after=5, then=lambda _, it=reached: it.set()),
-            Fault("fetch_message_file", "latency", 99, after=5, option="0.5"),
+            Fault("fetch_message_file", "latency", 99, after=5, option="2"),
         ]
         run = project.start(*RUN)
         assert reached.wait(100)
