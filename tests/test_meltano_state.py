@@ -56,12 +56,14 @@ def test_state_moves_only_when_everything_is_loaded_and_options_start_anew(
     project.meltano(*RUN, "--full-refresh")
     assert_whole(database, sandbox, since)
     since = datetime.now(UTC)
-    project.meltano(*RUN, "--state-id-suffix=again")
+    settings = variables("tap-nudgescribe", sandbox.config)
+    prod = Project(project.folder, settings | {"PROD_POSTGRES_URL": database.url})
+    prod.meltano(*RUN, "--state-id-suffix=again", MELTANO_ENVIRONMENT="prod")
     assert_whole(database, sandbox, since)
-    name = "dev:tap-nudgescribe-messages-to-target-postgres"
     listed = project.meltano("state", "list").stdout.split()
-    assert sorted(listed) == [name, f"{name}:again"]
-    state = json.loads(project.meltano("state", "get", name).stdout)
+    pair = "tap-nudgescribe-messages-to-target-postgres"
+    assert sorted(listed) == [f"dev:{pair}", f"prod:{pair}:again"]
+    state = json.loads(project.meltano("state", "get", f"dev:{pair}").stdout)
     bookmarks = state["singer_state"]["bookmarks"]
     assert all(bookmarks[stream]["replication_key_value"] for stream in STREAMS[1:])
 
