@@ -10,10 +10,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help bench demo endurance faults test fuzz audit lint docs dist lock clean
+.PHONY: help bench demo endurance faults test test-snowflake fuzz audit lint docs dist lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 .venv/ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@echo "Setting up .venv with $(PYTHON)"
@@ -33,6 +33,18 @@ help:  ## List the targets
 .meltano-tool/%: .meltano-tool/ready
 	@echo "Setting up target-$*"
 	@.meltano-tool/bin/meltano --log-level=warning install loader target-$*
+	@touch $@
+
+.meltano-tool/round-trip: requirements/dbt.txt .meltano-tool/ready
+	@echo "Setting up tap-postgres, dbt and target-nudgescribe"
+	@.meltano-tool/bin/meltano --log-level=warning install tap-postgres dbt target-nudgescribe
+	@touch $@
+
+.fakesnow/ready: requirements/fakesnow.txt .meltano-tool/round-trip
+	@echo "Setting up the Snowflake plugins and a local server for them"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .fakesnow
+	@$(BIN)/uv pip sync --quiet --python .fakesnow/bin/python --require-hashes requirements/fakesnow.txt
+	@.meltano-tool/bin/meltano --log-level=warning install tap-snowflake target-snowflake
 	@touch $@
 
 demo: .meltano-tool/$(DB)  ## Extract a lively local account into a real warehouse, twice (DB=postgres or duckdb)
@@ -64,9 +76,13 @@ faults: .venv/ready  ## Run both plugins while everything fails, and count (FAUL
 endurance: .venv/ready  ## Run both plugins night after night: nothing may grow (ENDURANCE="--nights 50")
 	@$(BIN)/python -m campaign.endurance $(ENDURANCE)
 
-test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) $(AZURE)  ## Run all tests
+test: .venv/ready $(WAREHOUSES:%=.meltano-tool/%) .meltano-tool/round-trip $(AZURE)  ## Run all tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
+
+test-snowflake: .fakesnow/ready  ## Run the tests of the Snowflake plugins, against a local server
+	@echo "Running the tests of Snowflake"
+	@$(BIN)/python -m pytest --no-cov tests/snowflake
 
 fuzz: .venv/ready  ## Try many more inputs on what parses bytes of others (FUZZ_EXAMPLES=20000)
 	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) $(BIN)/python -m pytest --no-cov tests/test_fuzz.py
@@ -92,6 +108,8 @@ lock: .venv/ready  ## Renew the hashed requirements
 	@$(COMPILE) --group dev pyproject.toml --output-file requirements/dev.txt
 	@printf 'dlt\npandas\npyarrow\n' | $(COMPILE) - --output-file benchmarks/requirements.txt
 	@echo meltano==4.4.1 | $(COMPILE) - --output-file requirements/meltano.txt
+	@printf 'fakesnow[server]==0.12.1\nsnowflake-connector-python<5\n' | $(COMPILE) - --output-file requirements/fakesnow.txt
+	@printf 'dbt-core<1.12\ndbt-duckdb\ndbt-postgres\n' | $(COMPILE) - --output-file requirements/dbt.txt
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .azurite .meltano .meltano-tool .coverage dist benchmarks/.peers benchmarks/.data
+	rm -rf .venv .azurite .fakesnow .meltano .meltano-tool .coverage dist benchmarks/.peers benchmarks/.data

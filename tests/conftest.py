@@ -9,15 +9,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import postgres
 from tests.sandbox import Sandbox
 from tests.sandbox.truth import KEYS
+from tests.warehouses import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.warehouses import Database
 
 
 # A busy machine is no defect.
@@ -67,6 +72,23 @@ def sandbox() -> Iterator[Sandbox]:
     """Run a local API."""
     with Sandbox() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Run one Postgres for all tests."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def database(postgres_url: str, tmp_path: Path) -> Iterator[Database]:
+    """Make an empty database of this test alone."""
+    name = f"of_{abs(hash(tmp_path))}"
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+    with connected(postgres_url.removesuffix("postgres") + name) as opened:
+        yield opened
 
 
 @pytest.fixture

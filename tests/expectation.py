@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tests.sandbox import truth
@@ -51,3 +53,37 @@ def sound(name: str, value: Any) -> Any:
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return aware.astimezone(UTC).isoformat(timespec="microseconds")
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+def plain(row: Row, record: Row) -> Row:
+    """Return the columns of a row that a record has, as the record would write them."""
+    return {name: written(row.get(name), value) for name, value in record.items()}
+
+
+def written(loaded: Any, sent: Any) -> Any:
+    """Return what a warehouse holds as the record would write it."""
+    match loaded:
+        case datetime():
+            moment = loaded if loaded.tzinfo else loaded.replace(tzinfo=UTC)
+            return moment.astimezone(UTC).isoformat(timespec="microseconds")
+        case date():
+            return loaded.isoformat()
+        case str() if isinstance(sent, dict | list):
+            return exact(json.loads(loaded))
+        case _:
+            return exact(loaded)
+
+
+def exact(value: Any) -> Any:
+    """Return a value with its numbers as decimals, so that 12.5 and 12.50 are one."""
+    match value:
+        case bool():
+            return value
+        case int() | float() | Decimal():
+            return Decimal(str(value)).normalize()
+        case dict():
+            return {name: exact(inner) for name, inner in value.items()}
+        case list():
+            return [exact(inner) for inner in value]
+        case _:
+            return value

@@ -1,16 +1,17 @@
-"""Run the tap into a warehouse as Meltano does, against a local account."""
+"""Run Meltano as its user does, in a project with this one's plugins and a state of its own."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.sandbox import Sandbox
     from tests.warehouses import Warehouse
@@ -19,38 +20,95 @@ ROOT = Path(__file__).parent.parent
 MELTANO = ROOT / ".meltano-tool/bin/meltano"
 
 
+@dataclass(frozen=True)
+class Project:
+    """A folder with ``meltano.yml``, and with state, catalogs and logs that no other run sees.
+
+    Attributes:
+        folder: Of this project alone.
+        settings: Those of its plugins, as environment variables.
+    """
+
+    folder: Path
+    settings: Mapping[str, str]
+
+    def meltano(
+        self, *arguments: str, check: bool = True, **changed: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command and return what it said.
+
+        Args:
+            arguments: What a user would type after ``meltano``.
+            check: Whether it has to succeed.
+            changed: Environment variables besides the settings.
+        """
+        process = self.start(*arguments, **changed)
+        out, err = process.communicate()
+        assert not check or process.returncode == 0, out + err
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(self, *arguments: str, **changed: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own, as a shell does."""
+        name, *rest = arguments
+        # Plugins are shared with the other projects, and never installed by these.
+        whole = [name, "--no-install", *rest] if name in {"run", "invoke"} else arguments
+        return subprocess.Popen(  # noqa: S603
+            [MELTANO, *whole],
+            env=self.environment | changed,
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    @property
+    def root(self) -> Path:
+        """Where ``meltano.yml`` is; made on first use."""
+        root = self.folder / "project"
+        if not root.exists():
+            (root / ".meltano").mkdir(parents=True)
+            for name in ("extractors", "loaders", "utilities"):
+                (root / ".meltano" / name).symlink_to(ROOT / ".meltano" / name)
+            shutil.copy(ROOT / "meltano.yml", root)
+            (root / "examples").symlink_to(ROOT / "examples")
+        return root
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command."""
+        return {
+            **os.environ,
+            **self.settings,
+            "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
+            "MELTANO_CLI_LOG_LEVEL": "warning",
+            "MELTANO_PROJECT_ROOT": str(self.root),
+            "XDG_RUNTIME_DIR": str(self.folder),
+        }
+
+
+def variables(plugin: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return a plugin's settings as Meltano finds them in the environment."""
+    prefix = plugin.replace("-", "_").upper()
+    return {
+        f"{prefix}_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in config.items()
+    }
+
+
 def command(warehouse: Warehouse) -> Sequence[str]:
-    """Return the command that a user would type after ``meltano``."""
+    """Return the command that extracts an account, as a user would type it after ``meltano``."""
     return ["run", "tap-nudgescribe", warehouse.loader]
 
 
 def extract(sandbox: Sandbox, warehouse: Warehouse, folder: Path, **tap_settings: object) -> None:
-    """Run the pipeline once; Meltano keeps its state in the folder.
+    """Run this pipeline once; Meltano keeps its state in the folder.
 
     Args:
         sandbox: The account.
         warehouse: Where to load.
         folder: Of this pipeline alone.
         tap_settings: Besides those of the account.
-
-    Raises:
-        subprocess.CalledProcessError: when the run fails.
     """
-    settings = {
-        f"TAP_NUDGESCRIBE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in (sandbox.config | tap_settings).items()
-    }
-    environment = {
-        **os.environ,
-        **settings,
-        **warehouse.settings,
-        "MELTANO_DATABASE_URI": f"sqlite:///{folder}/meltano.db",
-        "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
-        "MELTANO_CLI_LOG_LEVEL": "warning",
-        "MELTANO_PROJECT_ROOT": str(ROOT),
-        "XDG_RUNTIME_DIR": str(folder),
-    }
-    # Runs of one Meltano project share its catalog files, so they follow one another.
-    with (MELTANO.parent.parent / "ready").open() as project:
-        fcntl.flock(project, fcntl.LOCK_EX)
-        subprocess.run([MELTANO, *command(warehouse)], env=environment, check=True)  # noqa: S603
+    settings = variables("tap-nudgescribe", sandbox.config | tap_settings)
+    Project(folder, {**settings, **warehouse.settings}).meltano(*command(warehouse))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.expectation import assert_whole, key_of
-from tests.pipeline import extract
+from tests.expectation import assert_whole, exact, key_of, plain
+from tests.pipeline import Project, extract
 from tests.sandbox import Sandbox, truth
 from tests.sandbox.day import live_a_day
 from tests.warehouses import WAREHOUSES
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Run
-
-Row = dict[str, Any]
 
 too_new_for_duckdb = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="target-duckdb is whole with DuckDB 1.0.0 only"
@@ -66,39 +62,13 @@ def test_two_runs_into_a_warehouse_leave_in_it_what_the_account_holds(
                     # Its loader goes through CSV without quotes, where empty text is null.
                     sent = {name: None if value == "" else value for name, value in sent.items()}
                 assert plain(row, record) == sent
+        if warehouse == "duckdb":
+            environment = opened.settings | {
+                "DBT_TARGET_PATH": str(tmp_path / "dbt"),
+                "DBT_LOG_PATH": str(tmp_path / "dbt"),
+                "NUDGESCRIBE_FROM_WORKSPACE": next(iter(account.workspaces)),
+            }
+            Project(tmp_path, environment).meltano("invoke", "dbt:build", "--target", "duckdb")
         fresh = truth.keys(account, "published_messages") - before["published_messages"]
         if messages == "RECORD":  # a loader of files does not say when it wrote a row
             assert opened.count("published_messages", between)[1] == len(fresh)
-
-
-def plain(row: Row, record: Row) -> Row:
-    """Return the columns of a row that a record has, as the record would write them."""
-    return {name: written(row.get(name), value) for name, value in record.items()}
-
-
-def written(loaded: Any, sent: Any) -> Any:
-    match loaded:
-        case datetime():
-            moment = loaded if loaded.tzinfo else loaded.replace(tzinfo=UTC)
-            return moment.astimezone(UTC).isoformat(timespec="microseconds")
-        case date():
-            return loaded.isoformat()
-        case str() if isinstance(sent, dict | list):
-            return exact(json.loads(loaded))
-        case _:
-            return exact(loaded)
-
-
-def exact(value: Any) -> Any:
-    """Return a value with its numbers as decimals, so that 12.5 and 12.50 are one."""
-    match value:
-        case bool():
-            return value
-        case int() | float() | Decimal():
-            return Decimal(str(value)).normalize()
-        case dict():
-            return {name: exact(inner) for name, inner in value.items()}
-        case list():
-            return [exact(inner) for inner in value]
-        case _:
-            return value
