@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import ContractError, NotFoundError
@@ -31,9 +32,12 @@ def customer_pages(
     A page has no other name than its number. When a customer is deleted, all behind it move up,
     and some of them from their page to the one before. Read from the last page to the first, they
     are met again there; read the other way they would be missed, and nothing would show it. New
-    customers come behind all others (assumed), on pages that are read after these. Whether that
-    holds is seen on what was the last page: had anybody come before its customers, they would be
-    further down now. Then the group is read again.
+    customers come behind all others (assumed), on pages that are read after these.
+
+    Pages that are read side by side have no such order, so the last one is read before them, and
+    looked at again after them: its first customer is another one if anybody has moved. Then the
+    group is read again, one page after the other, and again if anybody has moved down, which the
+    order of customers rules out.
 
     Raises:
         ContractError: when customers move down again and again, or a page is empty.
@@ -43,27 +47,27 @@ def customer_pages(
     count = partial(client.count_customer_pages, workspace_id, group_id)
     parallel = client.options.max_parallel_requests
     for _ in range(PASSES):
-        steady = True
+        harm = False
         done = 0
         while (pages := count()) > done:
-            last: list[Row] = []
-            for rows in ordered_map(
-                read, range(pages, done, -1), parallel=parallel, spare=parallel
-            ):
+            last = read(pages)
+            others = range(pages - 1, done, -1)
+            rest = ordered_map(read, others, parallel=parallel, spare=parallel)
+            for rows in chain([last], rest):
                 if not rows:
                     problem = "A page that was counted has no customers, so some may be missing"
                     raise ContractError(problem, operation=OPERATION)
-                last = last or rows
                 yield rows
             if pages > 1:
                 known = _ids(last)
                 now = _read_again(read, pages)
-                steady = steady and _kept_places(known, _ids(now))
+                harm |= _moved(known, _ids(now), up=parallel > 1)
                 yield [row for row in now if row["customer_id"] not in known]
             done = pages
-        if steady:
+        if not harm:
             return
-        logger.warning("Customers moved to later pages while group %s was read", group_id)
+        logger.info("Customers moved while group %s was read: it is read again", group_id)
+        parallel = 1
     problem = "Customers moved to later pages while their pages were read: some may be missing"
     raise ContractError(problem, operation=OPERATION)
 
@@ -80,6 +84,7 @@ def _ids(rows: list[Row]) -> list[object]:
     return [row["customer_id"] for row in rows]
 
 
-def _kept_places(before: list[object], now: list[object]) -> bool:
-    """Say whether nobody of a page has moved down: all are where they were, or further up."""
-    return not now or now[0] in before
+def _moved(before: list[object], now: list[object], *, up: bool) -> bool:
+    """Say whether customers have moved down since their page was read, or (``up``) at all."""
+    first = now[0] if now else None
+    return first != before[0] and (up or (first is not None and first not in before))

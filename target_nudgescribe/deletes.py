@@ -167,13 +167,13 @@ def _find_ids(
         ReadBackError: when the key is encrypted.
     """
     ids: dict[bytes, str] = {}
-    total = 0
+    met = [np.empty(0, np.uint64)]
     for page in held(workspace, group_id, key, key):
-        total += len(page.customer_ids)
+        met.append(page.keys[:, 0])
         for print_, customer_id in zip(page.keys, page.customer_ids, strict=True):
             if (name := print_.tobytes()) in wanted:
                 ids[name] = customer_id
-    return ids, total
+    return ids, len(np.unique(np.concatenate(met)))
 
 
 def _too_many(doomed: int, total: int, config: Mapping[str, Any]) -> bool:
