@@ -16,7 +16,7 @@ PATIENCE = 10
 
 
 class Shrinking:
-    """A group of four pages: the first customer goes between the reading of the second and third."""
+    """Four pages of a group: its first customer goes between the reading of two of them."""
 
     options = SimpleNamespace(max_parallel_requests=4)
 
