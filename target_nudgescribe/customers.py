@@ -253,7 +253,7 @@ class CustomerStream:
 
         Where a column says which group a row belongs to, a group that the table no longer names
         has lost all its rows: its customers go too, within the same bounds. So runs of one stream
-        that bring some groups each need a state of their own each. A setting that names one
+        that bring some groups each need a ``state_uri`` of their own. A setting that names one
         group says nothing about the others.
 
         Args:
