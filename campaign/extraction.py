@@ -16,6 +16,7 @@ from campaign.verdict import SECRETS, Verdict, same, values_of
 from tests.expectation import key_of, sound
 from tests.sandbox import Fault, Sandbox, make_account, truth
 from tests.sandbox.day import live_a_day
+from tests.sandbox.faults import READS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
     from campaign.processes import Ended
     from campaign.schedule import Schedule
     from tests.sandbox import Account
-
-READS = (
-    "login",
-    "refresh",
-    "list_campaigns",
-    "list_groups",
-    "list_fields",
-    "count_customer_pages",
-    "list_customers",
-    "list_runs",
-    "list_run_messages",
-    "count_message_files",
-    "fetch_message_file",
-    "storage",
-)
 
 DAYS = 3
 
@@ -80,7 +66,9 @@ class Extraction:
                 "storage": {"root": (folder / "batches").as_uri()},
                 "batch_size": source.choice((20, 100, 1000)),
             }
-        self._bounds = Bounds(READS, 160, 300 if batch else 4000, 60 if batch else 0)
+        self._bounds = Bounds(
+            ("login", "refresh", *READS, "storage"), 160, 300 if batch else 4000, 60 if batch else 0
+        )
 
     def run(self) -> Verdict:
         """Live through some days, and return what that has shown."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LONGEST_SECONDS = 60.0
 """After this a process is taken to hang; none should need a tenth of it."""
 
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+"""The environment without what makes a process measure its coverage, in files that fail as well."""
+
 
 @dataclass
 class Ended:
@@ -73,7 +76,7 @@ class Plugin:
             stdin=subprocess.PIPE,
             stdout=self.stdout,
             stderr=subprocess.PIPE,
-            env=os.environ | self.world.environment | {PEAK_FILE: str(self._peak_file)},
+            env=UNMEASURED | self.world.environment | {PEAK_FILE: str(self._peak_file)},
         )
         self._said: list[bytes] = []
         self._threads = [threading.Thread(target=self._listen, daemon=True)]

@@ -20,6 +20,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.message_server import Content, MessageServer
 from tests.sandbox import Fault, Sandbox, files, uploads
+from tests.sandbox.faults import READS
 from tests.target.sending import COLUMNS, MAP, schema, state
 
 if TYPE_CHECKING:
@@ -75,11 +76,6 @@ ENVIRONMENT = {
     "AZURE_STORAGE_CONNECTION_STRING": "AccountKey=canary",
     "NO_PROXY": "127.0.0.1",
 }
-
-READS = (
-    *("list_campaigns", "list_groups", "list_fields", "count_customer_pages", "list_customers"),
-    *("list_runs", "list_run_messages", "count_message_files", "fetch_message_file"),
-)
 
 PASSING: tuple[Kind, ...] = (
     *("rate_limited", "server_error", "reset_before", "reset", "truncated", "invalid_json"),
@@ -369,8 +365,8 @@ def test_a_stream_map_that_fails_in_the_target_quotes_nothing(
     "place",
     [
         "tap_nudgescribe.client:NudgescribeClient.upload_customers",
-        "target_nudgescribe.customers:check",
-        "target_nudgescribe.customers:csv_lines",
+        "target_nudgescribe.prepared:check",
+        "target_nudgescribe.prepared:csv_lines",
         "target_nudgescribe.rows:from_values",
         "target_nudgescribe.customers:written_row",
     ],

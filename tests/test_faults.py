@@ -9,6 +9,7 @@ import pytest
 
 from tests.expectation import assert_whole, key_of
 from tests.sandbox import Fault, Sandbox, truth
+from tests.sandbox.faults import READS
 from tests.sandbox.truth import KEYS
 
 if TYPE_CHECKING:
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
     from tests.sandbox.faults import Kind
-
-READS = (
-    "list_campaigns",
-    "list_groups",
-    "list_fields",
-    "count_customer_pages",
-    "list_customers",
-    "list_runs",
-    "list_run_messages",
-    "count_message_files",
-    "fetch_message_file",
-)
 
 
 def everywhere(kind: Kind, *, option: str = "", times: int = 1) -> list[Fault]:

@@ -34,6 +34,19 @@ Kind = Literal[
     "huge",
 ]
 
+READS = (
+    "list_campaigns",
+    "list_groups",
+    "list_fields",
+    "count_customer_pages",
+    "list_customers",
+    "list_runs",
+    "list_run_messages",
+    "count_message_files",
+    "fetch_message_file",
+)
+"""Every operation that the tap reads by; the first is the one that all others need."""
+
 
 @dataclass
 class Fault:
