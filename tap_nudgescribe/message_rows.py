@@ -9,7 +9,6 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from singer_sdk.contrib.msgspec import encoder
 
 from tap_nudgescribe.records import EXTRA
@@ -233,6 +232,8 @@ class Fitting:
 
     def fit(self, piece: Piece) -> Rows:
         """Return a piece's rows."""
+        import pyarrow.compute as pc  # noqa: PLC0415 (fast start-up)
+
         extra: dict[int, Row] = {}
         columns = {}
         for position, column in self._columns.items():
@@ -265,6 +266,8 @@ def _canonical(text: pa.StringArray, kind: Kind) -> pa.StringArray:
     """Return text in its kind's canonical form, null where it is no value of the kind."""
     if kind.canonical is None:
         return text
+    import pyarrow.compute as pc  # noqa: PLC0415 (fast start-up)
+
     plain = pc.match_substring_regex(text, kind.plain)
     if pc.all(plain).as_py() is not False:  # nulls do not count
         return text

@@ -23,7 +23,6 @@ from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, stora
 from tap_nudgescribe.parallel import ahead, ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.publishing import publish_ready_campaigns
-from tap_nudgescribe.record_lines import content, lines
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.stream import NudgescribeStream, Properties
 from tap_nudgescribe.timestamps import format_timestamp, moment
@@ -318,6 +317,8 @@ class PublishedMessages(NudgescribeStream):
         ):
             yield from super()._sync_records(context, write_messages=write_messages)
             return
+        from tap_nudgescribe.record_lines import content  # noqa: PLC0415 (fast start-up)
+
         sent = 0
         with self.get_record_counter() as counter, self.get_sync_timer():
             for written in self.reported(self.read_files(self._record_lines)):
@@ -336,6 +337,8 @@ class PublishedMessages(NudgescribeStream):
 
     def _record_lines(self, rows: Rows) -> pa.StringArray:
         """Return rows as RECORD messages."""
+        from tap_nudgescribe.record_lines import lines  # noqa: PLC0415 (fast start-up)
+
         rest: dict[str, Any] = {"time_extracted": datetime.now(UTC)}
         if self._stream_version is not None:
             rest = {"version": self._stream_version} | rest
@@ -349,6 +352,8 @@ class PublishedMessages(NudgescribeStream):
 
     @override
     def write_batches(self, files: BatchFiles) -> Iterator[int]:
+        from tap_nudgescribe.record_lines import content, lines  # noqa: PLC0415 (fast start-up)
+
         def table(rows: Rows) -> pa.RecordBatch:
             return record_batch(rows, files.schema)
 

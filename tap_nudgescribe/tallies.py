@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 from singer_sdk import metrics
 from typing_extensions import override
 
-from tap_nudgescribe.report import StreamReport
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from tap_nudgescribe.failures import Failures
     from tap_nudgescribe.progress import Progress
+    from tap_nudgescribe.report import StreamReport
     from tap_nudgescribe.stream import NudgescribeStream
 
 
@@ -82,6 +81,8 @@ def stream_report(
         before: The state that the run began with.
         after: The state that it ended with.
     """
+    from tap_nudgescribe.report import StreamReport  # noqa: PLC0415 (fast start-up)
+
     facts = dict(_bookmarks(stream.name, before, after))
     tally = stream.tally
     if tally is None:
