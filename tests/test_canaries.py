@@ -246,7 +246,7 @@ def test_a_stream_map_that_fails_quotes_no_record(bench: Bench, expression: str)
     [
         "tap_nudgescribe.client:NudgescribeClient._send",
         "tap_nudgescribe.envelopes:read_rows",
-        "tap_nudgescribe.messages:lines",
+        "tap_nudgescribe.record_lines:lines",
         "tap_nudgescribe.message_csv:_CleanText._mended",
         "tap_nudgescribe.message_csv:_fields",
         "tap_nudgescribe.message_rows:Fitting.fit",
