@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data import FOLDER, message_file
-from benchmarks.measuring import ROOT, Figure, Process, alternating
+from benchmarks.measuring import ROOT, Figure, Process, alternating, rates
 from benchmarks.target import target
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def records(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
             },
             runs,
         )
-    yield rates(seconds, rows, "plain SDK tap", 12)
-    yield rates(seconds, rows, "tuned SDK tap", 4)
-    yield rates(seconds, rows, "dlt to JSONL", 12)
+    yield rates(seconds, rows, "RECORD", "plain SDK tap", 12)
+    yield rates(seconds, rows, "RECORD", "tuned SDK tap", 4)
+    yield rates(seconds, rows, "RECORD", "dlt to JSONL", 12)
 
 
 def batches(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
@@ -103,8 +103,8 @@ def batches(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
             },
             runs,
         )
-    yield rates(seconds, rows, "dlt to Parquet", 1.3)
-    yield rates(seconds, rows, "pyarrow alone", 0.7)
+    yield rates(seconds, rows, "BATCH", "dlt to Parquet", 1.3)
+    yield rates(seconds, rows, "BATCH", "pyarrow alone", 0.7)
 
 
 def peers(server: Mapping[str, Any], path: Path) -> Callable[..., Process]:
@@ -115,18 +115,6 @@ def peers(server: Mapping[str, Any], path: Path) -> Callable[..., Process]:
         return Process([python, "-m", f"benchmarks.peers.{module}", *args], environment)
 
     return process
-
-
-def rates(seconds: Mapping[str, float], rows: int, theirs: str, target: float) -> Figure:
-    """Compare the first of the measured, which is ours, with another."""
-    ours = next(iter(seconds))
-    return Figure(
-        f"{ours} over {theirs}",
-        seconds[theirs] / seconds[ours],
-        target,
-        at_least=True,
-        detail=f"{rows / seconds[ours]:,.0f} : {rows / seconds[theirs]:,.0f} rows/s",
-    )
 
 
 def memory(folder: Path, rows: int, times: int) -> Iterator[Figure]:

@@ -105,3 +105,22 @@ def alternating(processes: Mapping[str, Process], runs: int) -> dict[str, float]
             told = f"{run.seconds:.2f} s, {run.processor:.2f} s of processors"
             print(f"  {number + 1}/{runs} {name}: {told}", file=sys.stderr)
     return {name: statistics.median(all_of) for name, all_of in seconds.items()}
+
+
+def rates(  # noqa: PLR0913 (what a line of the table says)
+    seconds: Mapping[str, float],
+    rows: int,
+    ours: str,
+    theirs: str,
+    target: float,
+    *,
+    prefix: str = "",
+) -> Figure:
+    """Compare the rows per second of one of the measured with those of another."""
+    return Figure(
+        f"{prefix}{ours} over {theirs}",
+        seconds[theirs] / seconds[ours],
+        target,
+        at_least=True,
+        detail=f"{rows / seconds[ours]:,.0f} : {rows / seconds[theirs]:,.0f} rows/s",
+    )

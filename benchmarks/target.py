@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import Figure, Process, alternating
+from benchmarks.measuring import Figure, Process, alternating, rates
 from benchmarks.target_rows import (
     COLUMNS,
     SCHEMA,
@@ -81,13 +81,7 @@ def speed(folder: Path, rows: int, runs: int) -> Iterator[Figure]:
         ("RECORD", "tuned SDK sink", 3),
         ("BATCH Parquet", "RECORD", 2),
     ):
-        yield Figure(
-            f"target: {name} over {other}",
-            seconds[other] / seconds[name],
-            goal,
-            at_least=True,
-            detail=f"{rows / seconds[name]:,.0f} : {rows / seconds[other]:,.0f} rows/s",
-        )
+        yield rates(seconds, rows, name, other, goal, prefix="target: ")
 
 
 def write_batch(path: Path, numbers: range) -> None:
