@@ -15,7 +15,7 @@ from pyarrow import parquet
 from campaign.extraction import DAYS, QUIET_TRIES, TRIES
 from campaign.processes import Plugin
 from campaign.schedule import QUIET, Bounds, draw
-from campaign.source import MAP, MARK, STREAM, Source, expected, messages
+from campaign.source import MAP, MARK, STREAM, Source, expected, messages, settings_for
 from campaign.verdict import SECRETS, Verdict
 from tests.sandbox import Fault, Sandbox, make_account
 from tests.sandbox.account import Customer
@@ -79,10 +79,7 @@ class Activation:
         self._noted: set[str] = set()
         self._shown = chance.choice(("full", "masked", "none"))
         self._settings: Row = {
-            "workspace_id": self._group.workspace_id,
-            "customer_group": self._group.name,
-            "column_map": MAP,
-            "state_uri": str(folder / "kept"),
+            **settings_for(self._group, folder),
             "max_tries": 2,
             "request_timeout_seconds": 5,
             "confirm_timeout_seconds": 3,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaign.loader import Loader
 from campaign.processes import Plugin
-from campaign.source import MAP, Source, expected, messages
+from campaign.source import Source, expected, messages, settings_for
 from tests.sandbox import Sandbox, make_account, truth
 from tests.sandbox.day import live_a_day
 
@@ -109,13 +109,7 @@ def target_nights(nights: int) -> list[Night]:
     costs = []
     with tempfile.TemporaryDirectory() as name, Sandbox(account) as sandbox:
         folder = Path(name)
-        settings = sandbox.config | {
-            "workspace_id": group.workspace_id,
-            "customer_group": group.name,
-            "column_map": MAP,
-            "state_uri": str(folder / "kept"),
-            "max_rejected_rows": 1000,
-        }
+        settings = sandbox.config | settings_for(group, folder) | {"max_rejected_rows": 1000}
         del settings["workspace_ids"]
         for night in range(nights):
             source.live_a_day(60 if night else 4 * PEOPLE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaign.chart import Line, Panel, drawn
 from campaign.processes import Plugin
-from campaign.source import MAP, Event, messages
+from campaign.source import Event, messages, settings_for
 from tests.sandbox import Sandbox, make_account, runs
 from tests.sandbox.account import READY_FOR_REVIEW, Campaign, Customer, Field, Group, Workspace
 
@@ -146,12 +146,7 @@ def sent(size: int) -> Cost:
     events = [Event(f"r-{n}", _row(n)) for n in range(size)]
     with tempfile.TemporaryDirectory() as name, Sandbox(account) as sandbox:
         folder = Path(name)
-        settings = sandbox.config | {
-            "workspace_id": group.workspace_id,
-            "customer_group": group.name,
-            "column_map": MAP,
-            "state_uri": str(folder / "kept"),
-        }
+        settings = sandbox.config | settings_for(group, folder)
         del settings["workspace_ids"]
         account.queue_above = size
         plugin = Plugin("target_nudgescribe", folder, settings, longest=LONGEST_SECONDS)

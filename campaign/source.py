@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.sandbox.account import Group
 
 Row = dict[str, Any]
 
@@ -31,6 +34,17 @@ MAP = {
     "Birthday": "birthday",
     "Total Spend": "total_spend",
 }
+
+
+def settings_for(group: Group, folder: Path) -> Row:
+    """Return the target's settings that send the table to a group, and keep state in a folder."""
+    return {
+        "workspace_id": group.workspace_id,
+        "customer_group": group.name,
+        "column_map": MAP,
+        "state_uri": str(folder / "kept"),
+    }
+
 
 _EPOCH = date(1960, 1, 1)
 
