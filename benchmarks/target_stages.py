@@ -16,10 +16,11 @@ from benchmarks.stages import best
 from benchmarks.target_rows import COLUMNS, SCHEMA, TakesEverything, record, settings
 from target_nudgescribe.csv_lines import csv_bytes, csv_lines
 from target_nudgescribe.fingerprints import key_prints, row_prints
+from target_nudgescribe.json_records import JsonRecords
 from target_nudgescribe.ledger import SENT, Ledger, new_entries
 from target_nudgescribe.preflight import preflight
-from target_nudgescribe.rows import RecordReader, from_table, texts_of
-from target_nudgescribe.singer import BulkReader, RawRecords
+from target_nudgescribe.rows import from_table, texts_of
+from target_nudgescribe.singer import BulkReader
 from target_nudgescribe.storage import Storage
 from target_nudgescribe.target import GARBAGE
 from target_nudgescribe.validation import check
@@ -28,7 +29,7 @@ from target_nudgescribe.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import msgspec
+    from target_nudgescribe.rows import Rows
 
 CHUNK, CHUNKS = 10_000, 5
 
@@ -41,18 +42,23 @@ def main() -> None:
         json.dumps({"type": "RECORD", "stream": "people", "record": row}).encode() + b"\n"
         for row in records
     )
-    raws: list[msgspec.Raw] = []
+    found: list[Rows] = []
+    waiting = JsonRecords(
+        "people",
+        COLUMNS,
+        most=CHUNK,
+        most_bytes=len(lines),
+        flush=lambda: found.append(waiting.take(1)),
+    )
+    reader = BulkReader()
+    reader.plain["people"] = waiting
 
     def read_lines() -> None:
-        raws.clear()
-        reader = BulkReader()
-        reader.plain["people"] = RawRecords(CHUNK, len(lines), lambda: None)
+        found.clear()
         reader.process_lines(io.BytesIO(lines), {})
-        raws.extend(reader.plain["people"].take())  # type: ignore[arg-type]
 
     read_lines()
-    reader = RecordReader(COLUMNS)
-    rows = reader.read(raws, 1)
+    (rows,) = found
     parquet = io.BytesIO()
     table = pa.Table.from_pylist(records)
     pq.write_table(table, parquet)
@@ -73,8 +79,7 @@ def main() -> None:
             ledger.record(new_entries(keys, keys, SENT))
 
         stages: dict[str, Callable[[], object]] = {
-            "RECORD: lines, envelopes": read_lines,
-            "RECORD: decode, Arrow columns of text": lambda: reader.read(raws, 1),
+            "RECORD: lines to columns of text": read_lines,
             "BATCH: read Parquet": lambda: pq.read_table(pa.BufferReader(parquet.getvalue())),
             "BATCH: columns of text": lambda: from_table(names, table, 1),
             "render and check": lambda: check(rows, mapped),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_nudgescribe.rows import holds_any
+from target_nudgescribe.rows import bytes_of, holds_any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +37,7 @@ def csv_lines(columns: Sequence[pa.StringArray]) -> pa.StringArray:
 def csv_bytes(names: Sequence[str], lines: pa.StringArray) -> bytes:
     """Return a whole file: the header and some lines."""
     header = csv_lines([pa.array([name], pa.string()) for name in names])
-    return b"".join([_content(header), _content(lines)])
-
-
-def _content(lines: pa.StringArray) -> memoryview:
-    """Return lines as they stand side by side in memory."""
-    _, offsets, data = lines.buffers()
-    if not len(lines) or not offsets or not data:
-        return memoryview(b"")
-    ends = memoryview(offsets).cast("i")
-    return memoryview(data)[ends[lines.offset] : ends[lines.offset + len(lines)]]
+    return b"".join([bytes_of(header)[0], bytes_of(lines)[0]])
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:

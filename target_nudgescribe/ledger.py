@@ -51,6 +51,9 @@ _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(ENTRY[name])) for name in _KEPT]
 
 MOST_CODES = 255
 
+FILTER_BITS = 24
+"""First bits of a key's print by which most unknown keys are told without a search."""
+
 AT_ONCE = 25_000
 """Entries that are copied at once."""
 
@@ -111,6 +114,7 @@ class Ledger:
         self._storage = storage
         self._writable = writable
         self._base = _Segment.of(np.zeros(0, ENTRY))
+        self._filter = np.zeros(2**FILTER_BITS, bool)
         self._fresh: list[_Segment] = []
         self._generation = 0
         self._deltas = 0
@@ -127,8 +131,9 @@ class Ledger:
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.void]:
         """Return the entry of each key, of status 0 for an unknown one, and mark it as seen."""
         found = np.zeros(len(keys), ENTRY)
+        todo = np.flatnonzero(self._filter[_first_bits(keys[:, 0])])
         # A search in order finds its way in the processor's cache.
-        todo = np.argsort(keys[:, 0])
+        todo = todo[np.argsort(keys[todo, 0])]
         for segment in [self._base, *reversed(self._fresh)]:
             if not len(todo):
                 break
@@ -217,6 +222,7 @@ class Ledger:
         self._base.entries.view(_BYTES)[places[same]] = known.view(_BYTES)
         if not same.all():
             new = np.flatnonzero(~same)
+            self._filter[_first_bits(segment.keys[new])] = True
             self._fresh.append(_Segment(segment.keys[new], _chosen(segment.entries, new)))
         # Segments of like size become one, so that there are few.
         while len(self._fresh) > 1 and len(self._fresh[-2].keys) < 2 * len(self._fresh[-1].keys):
@@ -242,6 +248,7 @@ class Ledger:
             self.lost = base is None
             if base is not None:
                 self._base = _Segment.of(_read(base)[0])
+                self._filter[_first_bits(self._base.keys)] = True
         while (file := self._storage.open(self._delta_name(self._deltas))) is not None:
             entries, told = _read(file)
             if int(told["generation"]) != self._generation:
@@ -280,6 +287,10 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     entries["time"], entries["status"], entries["code"] = int(time.time()), status, codes
     entries["seen"] = True
     return entries
+
+
+def _first_bits(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    return (keys >> np.uint64(64 - FILTER_BITS)).astype(np.intp)
 
 
 def _chosen(entries: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.void]:

@@ -19,7 +19,7 @@ from tap_nudgescribe.profile import (
     parse_day,
     parse_number,
 )
-from target_nudgescribe.rows import Faults, faults_at, holds_any
+from target_nudgescribe.rows import Faults, bytes_of, faults_at, holds_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LONGEST_NUMBER = 400
 """Characters of a number that is written out, enough for any float; a longer one is refused."""
+
+LONGEST_COUNT = 31
+"""Digits of a number that is seen at a glance to need no rendering."""
 
 LONGEST_CAST = 25
 """Characters of an amount that Arrow may cast: it does not notice when a number overflows."""
@@ -102,9 +105,21 @@ def _only(texts: pa.StringArray, right: pa.BooleanArray, code: str) -> Rendered:
 
 
 def _numbers(texts: pa.StringArray) -> Rendered:
+    if _are_counts(texts):
+        return Rendered(texts, {})
     plain = pc.match_substring_regex(texts, _PLAIN_NUMBER)
     values, faults = _rest(texts, plain, _number, "not_a_number")
     return Rendered(values, faults)
+
+
+def _are_counts(texts: pa.StringArray) -> bool:
+    """Say whether all texts are digits alone, without leading zeros and not too many."""
+    content, places = bytes_of(texts)
+    lengths = np.diff(places)
+    signs = np.frombuffer(content, np.uint8)
+    if not len(signs) or lengths.max() > LONGEST_COUNT or (signs - ord("0") > 9).any():  # noqa: PLR2004 (the last digit)
+        return False
+    return not (signs[places[:-1][lengths > 1]] == ord("0")).any()
 
 
 def _number(text: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -21,19 +20,16 @@ from tap_nudgescribe.errors import NudgescribeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 Faults = dict[int, str]
 """Row index to the stable code of what is wrong there."""
-
-AT_ONCE = 1000
-"""Records whose values are Python objects at once: more leave the processor's cache."""
 
 MOST_DIGITS = 1000
 """Exponents beyond this stay exponents: a few characters must not become megabytes."""
 
 _TRUE = pa.scalar(value=True)
 _FALSE = pa.scalar(value=False)
-
-_REFUSED = re.compile(r'[\x00-\x1f"\\]')
 
 _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -84,75 +80,27 @@ def faults_at(wrong: pa.BooleanArray, code: str) -> Faults:
 
 def holds_any(texts: pa.StringArray, signs: bytes) -> bool:
     """Say whether any of some ASCII characters may be in a column; quick, and never wrongly no."""
-    data = texts.buffers()[2]
-    content = memoryview(data).tobytes() if data else b""
+    content = bytes_of(texts)[0].tobytes()
     return any(sign.to_bytes() in content for sign in signs)
+
+
+def bytes_of(texts: pa.StringArray) -> tuple[memoryview, NDArray[np.int32]]:
+    """Return the bytes of all texts as they stand side by side, and where each begins.
+
+    The last of these places, one more than there are texts, is the end.
+    """
+    _, offsets, data = texts.buffers()
+    if not len(texts) or not offsets or not data:
+        return memoryview(b""), np.zeros(len(texts) + 1, np.int32)
+    places = np.frombuffer(memoryview(offsets), np.int32)
+    places = places[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(data)[places[0] : places[-1]], places - places[0]
 
 
 def texts_of(table: pa.Table, name: str) -> pa.StringArray:
     """Return a string column as one array."""
     array: Any = table.column(name).combine_chunks()
     return array  # type: ignore[no-any-return]
-
-
-class RecordReader:
-    """Turns JSON records of one stream into rows.
-
-    Args:
-        properties: The stream's JSON schema properties.
-    """
-
-    def __init__(self, properties: Mapping[str, Any]) -> None:
-        """Prepare a decoder that is as fast as the schema allows."""
-        self.names = list(properties)
-        self._nested = {name for name, schema in properties.items() if _may_nest(schema)}
-        # Attributes have names of their own: a column may be called anything.
-        kinds = [
-            (f"c{number}", msgspec.Raw if name in self._nested else Any, UNSET)
-            for number, name in enumerate(self.names)
-        ]
-        # Some signs msgspec cannot have in a name: then no record fits, and each is read leniently.
-        renamed = {
-            f"c{number}": f"\uffff{number}" if _REFUSED.search(name) else name
-            for number, name in enumerate(self.names)
-        }
-        record = msgspec.defstruct(
-            "Record", kinds, rename=renamed, gc=False, forbid_unknown_fields=True
-        )
-        # Numbers with a fraction stay text: no digit is lost and no float noise comes in.
-        self._decoder = msgspec.json.Decoder(record, float_hook=str)
-        self.undeclared: set[str] = set()
-        """Names of columns that records have and the schema does not."""
-
-    def read(self, records: Sequence[msgspec.Raw | dict[str, Any]], first: int) -> Rows:
-        """Return records, raw or (where msgspec refused the line) decoded by ``json``, as rows."""
-        return _joined(
-            [
-                self._read(records[start : start + AT_ONCE], first + start)
-                for start in range(0, max(len(records), 1), AT_ONCE)
-            ]
-        )
-
-    def _read(self, records: Sequence[msgspec.Raw | dict[str, Any]], first: int) -> Rows:
-        decode, astuple = self._decoder.decode, msgspec.structs.astuple
-        tuples = []
-        for record in records:
-            try:
-                tuples.append(astuple(decode(record)))  # type: ignore[arg-type]
-            except (msgspec.MsgspecError, TypeError, UnicodeDecodeError, RecursionError):
-                tuples.append(self._leniently(record))
-
-        def again(index: int, column: int) -> Any:  # noqa: ANN401 (JSON)
-            return self._leniently(records[index])[column]
-
-        columns = list(zip(*tuples, strict=True))
-        return from_values(self.names, columns, len(tuples), first, again)
-
-    def _leniently(self, record: msgspec.Raw | dict[str, Any]) -> tuple[Any, ...]:
-        """Read what msgspec refuses: NaN, lone surrogates, and columns without a schema."""
-        values = record if isinstance(record, dict) else record_of(bytes(record))
-        self.undeclared |= values.keys() - set(self.names)
-        return tuple(values.get(name, UNSET) for name in self.names)
 
 
 def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
@@ -244,33 +192,30 @@ def from_table(names: Sequence[str], table: pa.Table, first: int) -> Rows:
     return Rows(pa.table(arrays, names=list(names)), first, missing, faults)
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    """Return rows that follow one another as one."""
+def joined(parts: Sequence[Rows], first: int) -> Rows:
+    """Return rows that follow one another as one.
+
+    Args:
+        parts: Their own numbers do not count.
+        first: Number of the first row.
+    """
     if len(parts) == 1:
-        return parts[0]
+        return replace(parts[0], first=first)
     missing = {
         name: pa.concat_arrays(
             [part.missing.get(name, pa.repeat(_FALSE, len(part))) for part in parts]
         )
         for name in dict.fromkeys(name for part in parts for name in part.missing)
     }
-    faults: dict[str, Faults] = {}
+    faults: dict[str, dict[int, str]] = {}
+    offset = 0
     for part in parts:
         for name, found in part.faults.items():
-            offset = part.first - parts[0].first
-            faults.setdefault(name, {}).update(
-                {index + offset: code for index, code in found.items()}
-            )
+            moved = {index + offset: code for index, code in found.items()}
+            faults.setdefault(name, {}).update(moved)
+        offset += len(part)
     table = pa.concat_tables([part.table for part in parts]).combine_chunks()
-    return Rows(table, parts[0].first, missing, faults)
-
-
-def _may_nest(schema: Mapping[str, Any]) -> bool:
-    """Say whether a JSON schema allows objects or lists."""
-    kinds = schema.get("type", ())
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
-    branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return bool(kinds & {"object", "array"}) or any(map(_may_nest, branches))
+    return Rows(table, first, missing, faults)
 
 
 def _plain(values: Sequence[Any]) -> pa.StringArray | None:

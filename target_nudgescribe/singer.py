@@ -1,4 +1,4 @@
-"""Read Singer lines in bulk: records of plain streams stay raw until a whole batch is decoded."""
+"""Read Singer messages: records of plain streams in bulk, and everything else one by one."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import io
 import json
 import sys
 from collections import Counter
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
+from target_nudgescribe.json_records import UNFIT, JsonRecords, Message
 from target_nudgescribe.rows import InputError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of one message: a longer one would have to be held whole, and again when it is decoded."""
 
-READ_BYTES = 256 * 1024
-"""Most that is read from standard input at once."""
-
-BLOCK_BYTES = 4 * 2**20
-"""Bytes of a file that are read at once."""
+READ_BYTES = 32 * 1024
+"""Most that is read at once: what is made of more leaves the processor's cache."""
 
 NEEDED: dict[str, dict[str, type]] = {
     "SCHEMA": {"stream": str, "schema": dict},
@@ -38,35 +35,6 @@ NEEDED: dict[str, dict[str, type]] = {
 """What a message of a type must have to be handed on."""
 
 
-class RawRecords:
-    """Records of one stream that wait to be decoded together.
-
-    Args:
-        most: How many rows may wait.
-        most_bytes: How many bytes of lines may wait.
-        flush: Called when they are enough.
-    """
-
-    def __init__(self, most: int, most_bytes: int, flush: Callable[[], None]) -> None:
-        """Begin with none."""
-        self.waiting: list[msgspec.Raw | dict[str, Any]] = []
-        self.bytes = 0
-        self.most = most
-        self.most_bytes = most_bytes
-        self.flush = flush
-
-    def take(self) -> list[msgspec.Raw | dict[str, Any]]:
-        """Return what has waited and begin anew."""
-        taken, self.waiting, self.bytes = self.waiting, [], 0
-        return taken
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    type: str
-    stream: str = ""
-    record: msgspec.Raw = msgspec.Raw(b"")
-
-
 class BulkReader(GenericSingerReader[bytes]):
     """Hands each message to its callback, but records of streams in :attr:`plain` to their buffer.
 
@@ -75,11 +43,13 @@ class BulkReader(GenericSingerReader[bytes]):
     """
 
     default_input = sys.stdin.buffer
+    _decode = msgspec.json.Decoder(Message).decode
 
     def __init__(self) -> None:
         """Know no stream yet."""
         super().__init__()
-        self.plain: dict[str, RawRecords] = {}
+        self.plain: dict[str, JsonRecords] = {}
+        self._latest = ""
         self._line = 0
 
     @override
@@ -94,30 +64,54 @@ class BulkReader(GenericSingerReader[bytes]):
             InputError: for a line that is no message; it names the line's number only.
         """
         counts: Counter[str] = Counter()
-        plain, decode = self.plain, msgspec.json.Decoder(_Envelope).decode
-        records = 0
-        for number, line in enumerate(_lines(file_input or self.default_input), 1):
-            try:
-                envelope = decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                self._line = number
-                self._slow(line, callbacks, counts)
-                continue
-            if envelope.type == "RECORD" and (buffer := plain.get(envelope.stream)):
-                record = envelope.record
-                if not record:
-                    self._line = number
-                    raise self._not_a_message
-                buffer.waiting.append(record)
-                buffer.bytes += len(line)
-                records += 1
-                if len(buffer.waiting) >= buffer.most or buffer.bytes >= buffer.most_bytes:
-                    buffer.flush()
-            else:
-                self._line = number
-                self._slow(line, callbacks, counts)
-        counts["RECORD"] += records
+        source = file_input or self.default_input
+        for lines in line_blocks(lambda: self.read(source), "the input"):
+            # Most blocks hold records of one stream alone.
+            if not self._records(self._latest, lines, counts):
+                for line in io.BytesIO(lines):
+                    self._take(line, callbacks, counts)
         return counts
+
+    @staticmethod
+    def read(source: IO[Any]) -> bytes:
+        """Return what there is to read, or wait for it.
+
+        Args:
+            source: Binary, or (as in the SDK's tests) text.
+        """
+        binary: IO[Any] = getattr(source, "buffer", source)
+        if isinstance(binary, io.TextIOBase):
+            return binary.read(READ_BYTES).encode("utf-8", "surrogatepass")
+        data: bytes = binary.read1(READ_BYTES)  # type: ignore[attr-defined]
+        return data
+
+    def _records(self, stream: str, lines: bytes, counts: Counter[str]) -> int:
+        """Take lines that hold nothing but records of a plain stream, and return their number."""
+        records = self.plain.get(stream)
+        taken = records.add_messages(lines) if records else 0
+        self._line += taken
+        counts["RECORD"] += taken
+        return taken
+
+    def _take(
+        self,
+        line: bytes,
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        counts: Counter[str],
+    ) -> None:
+        if self._records(self._latest, line, counts):
+            return
+        try:
+            message = self._decode(line)
+        except UNFIT:
+            pass
+        else:
+            if message.type == "RECORD" and message.stream in self.plain:
+                self._latest = message.stream
+                if self._records(self._latest, line, counts):
+                    return
+        self._line += 1
+        self._slow(line, callbacks, counts)
 
     @override
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
@@ -126,9 +120,6 @@ class BulkReader(GenericSingerReader[bytes]):
         Raises:
             InputError: for a line that is no object.
         """
-        if len(line) > LONGEST_LINE:
-            problem = f"Line {self._line} of the input is longer than {LONGEST_LINE} bytes"
-            raise InputError(problem)
         try:
             message = loads(line)
         except InputError:
@@ -154,12 +145,9 @@ class BulkReader(GenericSingerReader[bytes]):
             problem = f"Line {self._line} of the input lacks what its type needs"
             raise InputError(problem)
         counts[str(kind)] += 1
-        buffer = self.plain.get(str(message.get("stream")))
-        if kind == "RECORD" and buffer:
-            buffer.waiting.append(message["record"])
-            buffer.bytes += len(line)
-            if len(buffer.waiting) >= buffer.most:
-                buffer.flush()
+        records = self.plain.get(str(message.get("stream")))
+        if kind == "RECORD" and records:
+            records.add(message["record"], len(line))
             return
         # The state and the schemas pass as they are; only records need exact numbers.
         callback(message if kind == "RECORD" else json.loads(line))
@@ -199,31 +187,29 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _lines(source: IO[Any]) -> Iterable[bytes]:
-    """Return lines as bytes, whether the input is binary or (as in the SDK's tests) text.
+def line_blocks(read: Callable[[], bytes], source: str) -> Iterator[bytes]:
+    """Yield what is read as blocks of whole lines; the last line may lack its end.
 
-    One that is too long is cut off there, so that it is no JSON any more.
-    """
-    binary: IO[Any] = getattr(source, "buffer", source)
-    if isinstance(binary, io.TextIOBase):
-        return (line.encode("utf-8", "surrogatepass") for line in binary)
-    if isinstance(binary, io.BufferedReader) and isinstance(binary.raw, io.FileIO):
-        binary = io.BufferedReader(io.FileIO(binary.fileno(), closefd=False), READ_BYTES)
-    return iter(partial(binary.readline, LONGEST_LINE + 1), b"")
-
-
-def line_blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines of a file of records, some at once, those that are blank left out.
+    Args:
+        read: Returns some bytes, or none at the end.
+        source: What is read, for the error.
 
     Raises:
         InputError: for a line that is too long.
     """
-    rest = b""
-    while block := file.read(BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            problem = f"A line of a BATCH file is longer than {LONGEST_LINE} bytes"
+    parts: list[bytes] = []
+    held = line = 0
+    while data := read():
+        end = data.rfind(b"\n") + 1
+        if held + (data.find(b"\n") if end else len(data)) > LONGEST_LINE:
+            problem = f"Line {line + 1} of {source} is longer than {LONGEST_LINE} bytes"
             raise InputError(problem)
-        yield [line for line in lines if line.strip()]
-    if rest.strip():
-        yield [rest]
+        if end:
+            block = b"".join([*parts, data[:end]])
+            line += block.count(b"\n")
+            yield block
+            parts, held = [], 0
+        parts.append(data[end:])
+        held += len(data) - end
+    if held:
+        yield b"".join(parts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from singer_sdk import Sink
@@ -18,10 +19,11 @@ from typing_extensions import override
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.parallel import ordered_map
+from target_nudgescribe.json_records import JsonRecords
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.preflight import preflight
-from target_nudgescribe.rows import RecordReader, Rows, from_dicts, from_table, record_of
-from target_nudgescribe.singer import RawRecords, line_blocks
+from target_nudgescribe.rows import Rows, from_dicts, from_table, record_of
+from target_nudgescribe.singer import READ_BYTES, line_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-    from target_nudgescribe.prepared import Prepared
     from target_nudgescribe.target import TargetNudgescribe
 
 CHUNK_ROWS = 10_000
@@ -162,8 +163,8 @@ def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Itera
                 for batch in parquet_batches(file, CHUNK_ROWS):
                     yield from batch.to_pylist()
                 continue
-            for lines in line_blocks(file):
-                yield from map(record_of, lines)
+            for lines in line_blocks(partial(file.read, READ_BYTES), "a BATCH file"):
+                yield from (record_of(line) for line in io.BytesIO(lines) if line.strip())
 
 
 class CustomersSink(NudgescribeSink):
@@ -187,25 +188,28 @@ class CustomersSink(NudgescribeSink):
         )
         self.customers = self.target.customer_stream(self.stream_name, mapped)
         self._warn_of_required({one.field.name for one in mapped.fields})
-        self._reader = RecordReader(properties)
-        self._dicts: list[dict[str, Any]] = []
-        self.raw = RawRecords(
-            min(CHUNK_ROWS, self.config["batch_size_rows"]), CHUNK_BYTES, self._absorb_raw
+        self.records = JsonRecords(
+            self.stream_name,
+            properties,
+            most=min(CHUNK_ROWS, self.config["batch_size_rows"]),
+            most_bytes=CHUNK_BYTES,
+            flush=self._absorb_records,
         )
+        self._dicts: list[dict[str, Any]] = []
         self._warned: set[str] = set()
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
         """Take a record that stream maps have made."""
         self._dicts.append(record)
-        if len(self._dicts) >= self.raw.most:
+        if len(self._dicts) >= self.records.most:
             self._absorb_dicts()
 
     @property
     @override
     def current_size(self) -> int:
         """Count raw records too: the SDK does not drain a sink of size 0."""
-        return super().current_size + len(self.raw.waiting)
+        return super().current_size + self.records.waiting
 
     @property
     @override
@@ -216,41 +220,40 @@ class CustomersSink(NudgescribeSink):
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
         """Send everything that has come, and make sure of it."""
-        self._absorb_raw()
+        self._absorb_records()
         self._absorb_dicts()
         self.customers.finish()
 
     @override
     def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:
         """Read BATCH files as Arrow, after the records that came before them."""
-        self._absorb_raw()
+        self._absorb_records()
         self._absorb_dicts()
         if self.target.errand.seed:
             return
         for path in files:
-            for prepared in self._prepared(encoding, path):
-                self._tally(prepared.rows)
-                self.customers.absorb(prepared)
+            with batch_file(path, encoding.compression) as file:
+                if encoding.format == BatchFileFormat.PARQUET:
+                    self._absorb_parquet(file)
+                    continue
+                for lines in line_blocks(partial(file.read, READ_BYTES), "a BATCH file"):
+                    self.records.add_records(lines)
+                self._absorb_records()
 
-    def _prepared(self, encoding: BaseBatchFileEncoding, path: str) -> Iterator[Prepared]:
-        with batch_file(path, encoding.compression) as file:
-            if encoding.format == BatchFileFormat.PARQUET:
-                # Almost nothing of this holds Python's lock, so that threads are of use.
-                yield from ordered_map(
-                    lambda part: self.customers.prepare(from_table(self._reader.names, *part)),
-                    self._numbered(file),
-                    parallel=AT_ONCE,
-                )
-                return
-            for lines in line_blocks(file):
-                for start in range(0, len(lines), self.raw.most):
-                    records = [msgspec.Raw(line) for line in lines[start : start + self.raw.most]]
-                    yield self.customers.prepare(self._reader.read(records, self._next_number))
+    def _absorb_parquet(self, file: IO[bytes]) -> None:
+        # Almost nothing of the preparation holds Python's lock, so that threads are of use.
+        for prepared in ordered_map(
+            lambda part: self.customers.prepare(from_table(self.records.names, *part)),
+            self._numbered(file),
+            parallel=AT_ONCE,
+        ):
+            self._tally(prepared.rows)
+            self.customers.absorb(prepared)
 
     def _numbered(self, file: IO[bytes]) -> Iterator[tuple[pa.Table, int]]:
         """Yield the rows of a file and the number of the first, before earlier ones are counted."""
         number = self._next_number
-        for batch in parquet_batches(file, self.raw.most):
+        for batch in parquet_batches(file, self.records.most):
             yield pa.Table.from_batches([batch]), number
             number += batch.num_rows
 
@@ -258,12 +261,11 @@ class CustomersSink(NudgescribeSink):
     def _next_number(self) -> int:
         return self.outcomes.read + 1
 
-    def _absorb_raw(self) -> None:
-        records = self.raw.take()
-        if records and not self.target.errand.seed:
-            rows = self._reader.read(records, self._next_number)
+    def _absorb_records(self) -> None:
+        rows = self.records.take(self._next_number)
+        if len(rows) and not self.target.errand.seed:
             self._tally(rows)
-            self._warn_of_undeclared(self._reader.undeclared)
+            self._warn_of_undeclared(self.records.undeclared)
             self.customers.absorb(self.customers.prepare(rows))
             self.target.drain_if_old()
 
@@ -271,7 +273,7 @@ class CustomersSink(NudgescribeSink):
         records, self._dicts = self._dicts, []
         if records and not self.target.errand.seed:
             self._warn_of_undeclared({name for record in records for name in record})
-            rows = from_dicts(self._reader.names, records, self._next_number)
+            rows = from_dicts(self.records.names, records, self._next_number)
             self.customers.absorb(self.customers.prepare(rows))
 
     def _tally(self, rows: Rows) -> None:
@@ -295,7 +297,7 @@ class CustomersSink(NudgescribeSink):
 
     def _warn_of_undeclared(self, names: set[str]) -> None:
         """Say once of each column that it is not in the SCHEMA, so that it goes nowhere."""
-        fresh = {n for n in names - set(self._reader.names) if not n.startswith("_sdc_")}
+        fresh = {n for n in names - set(self.records.names) if not n.startswith("_sdc_")}
         for name in sorted(fresh - self._warned):
             self.target.warn(f"{self.stream_name}: the column {name} has no schema: not sent")
         self._warned |= fresh

@@ -263,7 +263,7 @@ class TargetNudgescribe(Target):
         reader.plain.pop(stream, None)
         sink = self._plain_sink(stream)
         if sink:
-            reader.plain[stream] = sink.raw
+            reader.plain[stream] = sink.records
 
     def _plain_sink(self, stream: str) -> CustomersSink | None:
         """Return the sink of a stream whose records pass unchanged, which allows bulk reading."""
@@ -345,10 +345,10 @@ class TargetNudgescribe(Target):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal; the run ends at the next safe point.
 
-        One is the reader's own loop, which may be waiting for a line that never comes.
+        One is where the reader waits, perhaps for a line that never comes.
         """
         self.interruption.note(signum)
-        if frame is not None and frame.f_code is BulkReader.process_lines.__code__:
+        if frame is not None and frame.f_code is BulkReader.read.__code__:
             self.interruption.check()
 
     def run(self, file_input: IO[Any] | None) -> int:
@@ -385,7 +385,9 @@ class TargetNudgescribe(Target):
             AssertionError: which is a defect of this package.
         """
         reader = self.message_reader
-        if isinstance(reader, BulkReader) and any(raw.waiting for raw in reader.plain.values()):
+        if isinstance(reader, BulkReader) and any(
+            records.waiting for records in reader.plain.values()
+        ):
             problem = "records were read and not looked at"
             raise AssertionError(problem)
         self.outcomes.check()

@@ -367,7 +367,7 @@ def test_a_stream_map_that_fails_in_the_target_quotes_nothing(
         "tap_nudgescribe.client:NudgescribeClient.upload_customers",
         "target_nudgescribe.prepared:check",
         "target_nudgescribe.prepared:csv_lines",
-        "target_nudgescribe.rows:from_values",
+        "target_nudgescribe.json_records:from_values",
         "target_nudgescribe.customers:written_row",
     ],
 )

@@ -48,11 +48,12 @@ from tap_nudgescribe.transport import (
     _http_date,
     _retry_after,
 )
+from target_nudgescribe.json_records import JsonRecords
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.rejects import ReplayError, read_rows
 from target_nudgescribe.rendering import render
-from target_nudgescribe.rows import InputError, RecordReader
-from target_nudgescribe.singer import BulkReader, RawRecords, line_blocks
+from target_nudgescribe.rows import InputError
+from target_nudgescribe.singer import BulkReader, line_blocks
 from target_nudgescribe.storage import Storage, StorageError
 
 if TYPE_CHECKING:
@@ -353,26 +354,25 @@ MESSAGES = st.fixed_dictionaries(
 @given(st.lists(PARTS | MESSAGES, max_size=6))
 def test_any_lines_are_rows_or_an_error(lines: list[bytes]) -> None:
     rows = 0
-    decoder = RecordReader({"x": {"type": "object"}, "y": {"type": "string"}})
 
-    def decode() -> None:
+    def look() -> None:
         nonlocal rows
-        taken = raw.take()
-        if taken:
-            found = decoder.read(taken, rows + 1)
-            assert len(found) == len(taken)
-            found.table.validate(full=True)
-            rows += len(taken)
+        count = records.waiting
+        found = records.take(rows + 1)
+        assert len(found) == count
+        found.table.validate(full=True)
+        rows += count
 
-    raw = RawRecords(2, 1000, decode)
+    columns = {"x": {"type": "object"}, "y": {"type": "string"}}
+    records = JsonRecords("a", columns, most=2, most_bytes=1000, flush=look)
     reader = BulkReader()
-    reader.plain["a"] = raw
+    reader.plain["a"] = records
     kinds = ("RECORD", "SCHEMA", "STATE", "BATCH", "ACTIVATE_VERSION")
     try:
         counts = reader.process_lines(
             io.BytesIO(b"\n".join(lines)), dict.fromkeys(kinds, lambda _: None)
         )
-        decode()
+        look()
     except InputError as error:
         assert "example" not in str(error)
     else:
@@ -381,11 +381,11 @@ def test_any_lines_are_rows_or_an_error(lines: list[bytes]) -> None:
 
 @fuzzed
 @given(st.binary(max_size=200), st.integers(1, 50))
-def test_any_file_of_records_is_read_line_by_line(data: bytes, size: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("target_nudgescribe.singer.BLOCK_BYTES", size)
-        found = [line for block in line_blocks(io.BytesIO(data)) for line in block]
-    assert found == [line for line in data.split(b"\n") if line.strip()]
+def test_any_bytes_are_whole_lines(data: bytes, size: int) -> None:
+    file = io.BytesIO(data)
+    found = list(line_blocks(lambda: file.read(size), "a file"))
+    assert b"".join(found) == data
+    assert all(block.endswith(b"\n") for block in found[:-1])
 
 
 OWN = st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode())

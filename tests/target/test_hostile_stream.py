@@ -81,6 +81,7 @@ def test_a_line_is_held_only_so_far(
     send: Sending, monkeypatch: pytest.MonkeyPatch, *, ended: bool
 ) -> None:
     monkeypatch.setattr(singer, "LONGEST_LINE", 2_000)
+    monkeypatch.setattr(singer, "READ_BYTES", 100)
     line = json.dumps(row(2, first_name="canary" * 1000)).encode()
     sent = send(schema(), row(1), line if ended else line[:-2], state())
     assert (sent.code, sent.states) == (1, [])
@@ -127,7 +128,8 @@ def test_a_batch_file_of_another_kind_of_place_is_refused(
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """What is there, and is no file of records, or one beyond the bounds."""
-    monkeypatch.setattr(singer, "LONGEST_LINE", 2_000)
+    monkeypatch.setattr(singer, "LONGEST_LINE", 10_000)
+    monkeypatch.setattr(sinks, "READ_BYTES", 100)
     monkeypatch.setattr(sinks, "MOST_GROUP_BYTES", 100)
     folder = tmp_path / "places"
     folder.mkdir()
@@ -136,7 +138,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     (folder / "text").write_bytes(b"canary\n")
     (folder / "list").write_bytes(b'["canary"]\n')
     (folder / "deep").write_bytes(b'{"ref":' + b"[" * 5000 + b"\n")
-    (folder / "long").write_bytes(b'{"ref": "' + b"canary" * 1000 + b'"}')
+    (folder / "long").write_bytes(b'{"ref": "' + b"canary" * 2000 + b'"}')
     pq.write_table(
         pa.table({"ref": [f"canary {n}" for n in range(1000)]}), folder / "large.parquet"
     )
@@ -161,7 +163,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         ("text", ("jsonl", None), "no JSON"),
         ("list", ("jsonl", None), "no object"),
         ("deep", ("jsonl", None), "nested too deeply"),
-        ("long", ("jsonl", None), "longer than 2000 bytes"),
+        ("long", ("jsonl", None), "longer than 10000 bytes"),
         ("large.parquet", ("parquet", None), "row group"),
     ],
 )
@@ -186,7 +188,7 @@ def test_a_batch_file_that_cannot_be_read_ends_the_run(  # noqa: PLR0913 (a tabl
 def test_a_long_batch_file_is_held_only_in_pieces(
     send: Sending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(singer, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(sinks, "READ_BYTES", 100)
     path = send.folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row(number)["record"]) for number in range(50)))
     assert send(schema(), batch(path.as_uri()), state()).outcomes() == {"sent": 50}

@@ -67,6 +67,19 @@ def test_numbers_are_exact_without_exponent_or_noise(number: Decimal) -> None:
     assert "." not in told or not told.endswith("0")
 
 
+@given(
+    st.lists(
+        st.none()
+        | st.integers(0, 10**35).map(str)
+        | st.sampled_from(["0", "00", "007", "-7", "+7", "7.50", "1e3", "", " ", "9" * 32])
+    )
+)
+def test_a_column_of_numbers_is_rendered_as_each_of_them(texts: list[str | None]) -> None:
+    assert rendered("number", *texts).values.to_pylist() == [
+        value for text in texts for value in rendered("number", text).values.to_pylist()
+    ]
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15))
 def test_a_float_is_what_it_is_written_as(number: float) -> None:
     (told,) = values("number", repr(number))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_nudgescribe.rows import InputError, RecordReader, Rows, from_table
-from target_nudgescribe.singer import BulkReader, RawRecords
+from target_nudgescribe import json_records, singer
+from target_nudgescribe.json_records import JsonRecords
+from target_nudgescribe.rows import InputError, Rows, from_dicts, from_table, loads
+from target_nudgescribe.singer import BulkReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCHEMA = {
     "text": {"type": ["string", "null"]},
@@ -23,8 +27,17 @@ SCHEMA = {
 }
 
 
-def read(*records: str) -> Rows:
-    return RecordReader(SCHEMA).read([msgspec.Raw(record.encode()) for record in records], 1)
+def waiting(
+    properties: dict[str, Any], flush: Callable[[], object] = lambda: None, *, most: int = 100
+) -> JsonRecords:
+    return JsonRecords("a", properties, most=most, most_bytes=10_000, flush=flush)
+
+
+def read(*records: str, properties: dict[str, Any] = SCHEMA) -> Rows:
+    reader = waiting(properties)
+    reader.add_records("".join(record + "\n" for record in records).encode())
+    assert reader.waiting == len(records)
+    return reader.take(1)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*SCHEMA]), st.one_of(st.none(), st.text()))))
@@ -67,18 +80,18 @@ def test_what_is_no_value_is_a_fault_of_its_row_alone() -> None:
 
 
 def test_columns_without_a_schema_are_named() -> None:
-    reader = RecordReader(SCHEMA)
-    rows = reader.read([msgspec.Raw(b'{"text": "a", "odd": 1.5}')], 1)
+    reader = waiting(SCHEMA)
+    reader.add_records(b'{"text": "a", "odd": 1.5}')
     assert reader.undeclared == {"odd"}
-    assert rows.source(0) == {"text": "a"}
+    assert reader.take(1).source(0) == {"text": "a"}
 
 
 @given(st.text(), st.text())
 def test_a_column_may_be_called_anything(name: str, other: str) -> None:
     kind = {"type": ["string", "null"]}
-    reader = RecordReader({name: kind, other: kind})
     record = {name: "1", other: "2"}
-    assert reader.read([msgspec.Raw(json.dumps(record).encode())], 1).source(0) == record
+    rows = read(json.dumps(record), properties={name: kind, other: kind})
+    assert rows.source(0) == record
 
 
 def test_typed_arrow_columns_become_the_same_text() -> None:
@@ -104,18 +117,64 @@ def lines(*messages: Any) -> io.BytesIO:
     return io.BytesIO(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
 
 
-def test_records_of_plain_streams_wait_raw_and_everything_else_is_handed_on() -> None:
+def test_records_of_plain_streams_wait_and_everything_else_is_handed_on() -> None:
     reader, seen = BulkReader(), []
-    raw = RawRecords(2, 10_000, lambda: seen.append(len(raw.take())))
-    reader.plain["a"] = raw
+    records = waiting({"x": {}}, lambda: seen.append(len(records.take(1))), most=2)
+    reader.plain["a"] = records
     record = {"type": "RECORD", "stream": "a", "record": {"x": 1.5}}
     other = record | {"stream": "b"}
     state = {"type": "STATE", "value": {"x": 1.25}}
     callbacks = {"RECORD": seen.append, "STATE": seen.append}
     counts = reader.process_lines(lines(record, other, record, state, record), callbacks)
     assert seen == [other, 2, state]
-    assert len(raw.waiting) == 1
+    assert records.waiting == 1
     assert counts == {"RECORD": 4, "STATE": 1}
+
+
+VALUES = st.sampled_from(
+    ["null", '"x"', "7", "1.50", "12345678901234567890.5", "true", '{"a": [1.50, "1.50"]}', "NaN"]
+)
+LINES = st.one_of(
+    st.dictionaries(st.sampled_from([*SCHEMA, "odd"]), VALUES).map(
+        lambda record: (
+            '{"type": "RECORD", "stream": "a", "record": {'
+            + ", ".join(f'"{name}": {value}' for name, value in record.items())
+            + "}}"
+        )
+    ),
+    st.sampled_from(['{"type": "RECORD", "stream": "b", "record": {}}', '{"type": "STATE"}', ""]),
+)
+
+
+@given(st.lists(LINES, max_size=12), st.integers(1, 5), st.integers(1, 5), st.integers(1, 300))
+def test_records_are_the_same_however_many_are_read_at_once(
+    messages: list[str], most: int, at_once: int, size: int
+) -> None:
+    taken: list[Rows] = []
+    other: list[dict[str, Any]] = []
+    records = waiting(SCHEMA, lambda: taken.append(records.take(1)), most=most)
+    reader = BulkReader()
+    reader.plain["a"] = records
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(singer, "READ_BYTES", size)
+        patch.setattr(json_records, "AT_ONCE", at_once)
+        reader.process_lines(
+            io.BytesIO("\n".join(messages).encode()),
+            {"RECORD": other.append, "STATE": other.append},
+        )
+    assert [len(rows) for rows in taken] == [most] * len(taken)
+    taken.append(records.take(1))
+    sent = [loads(message.encode()) for message in messages if message]
+    ours = [message["record"] for message in sent if message.get("stream") == "a"]
+    wanted = from_dicts([*SCHEMA], ours, 1)
+    found = [rows.source(index) for rows in taken for index in range(len(rows))]
+    assert list(map(meant, found)) == [meant(wanted.source(index)) for index in range(len(ours))]
+    assert len(other) == len(sent) - len(ours)
+
+
+def meant(source: dict[str, str | None]) -> dict[str, Any]:
+    """Return a row without regard to the spaces of nested values."""
+    return {n: t.replace(" ", "") if t and t[0] == "{" else t for n, t in source.items()}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +182,7 @@ def test_records_of_plain_streams_wait_raw_and_everything_else_is_handed_on() ->
 )
 def test_a_line_that_is_no_message_is_named_by_its_number_alone(line: bytes) -> None:
     reader = BulkReader()
-    reader.plain["a"] = RawRecords(2, 10_000, lambda: None)
+    reader.plain["a"] = waiting({})
     with pytest.raises(InputError, match="Line 2 ") as caught:
         reader.process_lines(io.BytesIO(b"\n" + line), {"RECORD": lambda _: None})
     assert "canary" not in str(caught.value).lower()
