@@ -65,7 +65,7 @@ class BulkReader(GenericSingerReader[bytes]):
         """
         counts: Counter[str] = Counter()
         source = file_input or self.default_input
-        for lines in line_blocks(lambda: self.read(source), "the input"):
+        for lines in line_blocks(lambda: self.read(source), self._next_line):
             # Most blocks hold records of one stream alone.
             if not self._records(self._latest, lines, counts):
                 for line in io.BytesIO(lines):
@@ -84,6 +84,9 @@ class BulkReader(GenericSingerReader[bytes]):
             return binary.read(READ_BYTES).encode("utf-8", "surrogatepass")
         data: bytes = binary.read1(READ_BYTES)  # type: ignore[attr-defined]
         return data
+
+    def _next_line(self) -> str:
+        return f"Line {self._line + 1} of the input"
 
     def _records(self, stream: str, lines: bytes, counts: Counter[str]) -> int:
         """Take lines that hold nothing but records of a plain stream, and return their number."""
@@ -187,27 +190,25 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def line_blocks(read: Callable[[], bytes], source: str) -> Iterator[bytes]:
+def line_blocks(read: Callable[[], bytes], named: Callable[[], str]) -> Iterator[bytes]:
     """Yield what is read as blocks of whole lines; the last line may lack its end.
 
     Args:
         read: Returns some bytes, or none at the end.
-        source: What is read, for the error.
+        named: Says which line comes after those that were yielded, for the error.
 
     Raises:
         InputError: for a line that is too long.
     """
     parts: list[bytes] = []
-    held = line = 0
+    held = 0
     while data := read():
         end = data.rfind(b"\n") + 1
         if held + (data.find(b"\n") if end else len(data)) > LONGEST_LINE:
-            problem = f"Line {line + 1} of {source} is longer than {LONGEST_LINE} bytes"
+            problem = f"{named()} is longer than {LONGEST_LINE} bytes"
             raise InputError(problem)
         if end:
-            block = b"".join([*parts, data[:end]])
-            line += block.count(b"\n")
-            yield block
+            yield b"".join([*parts, data[:end]])
             parts, held = [], 0
         parts.append(data[end:])
         held += len(data) - end

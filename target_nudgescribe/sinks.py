@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -120,17 +119,18 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
         BatchFileError: for a place of another kind than :data:`SCHEMES`, what is no plain file,
             and one that cannot be read.
     """
-    url = urlsplit(path)
-    if url.scheme not in SCHEMES:
+    scheme = urlsplit(path).scheme
+    if scheme not in SCHEMES:
         problem = f"A BATCH message names a file that is no URL of {', '.join(SCHEMES[1:])}"
         raise BatchFileError(problem)
-    if url.scheme in {"", "file"} and not Path(unquote(url.path)).is_file():
-        # A pipe or a device would never end.
-        problem = "A BATCH message names a file that is not there, or is no plain file"
-        raise BatchFileError(problem)
     try:
-        how = ".gz" if compression == "gzip" else "disable"
-        with open_object(path, "rb", storage_options(path), compression=how) as file:
+        local = _local_file(path) if scheme in {"", "file"} else None
+        if local and compression is None:
+            file: IO[bytes] = local.open("rb")
+        else:
+            how = ".gz" if compression == "gzip" else "disable"
+            file = open_object(str(local or path), "rb", storage_options(path), compression=how)
+        with file:
             yield file
     except NudgescribeError:
         raise
@@ -138,6 +138,17 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
         # The text of these exceptions can hold a URL with a signature, or a row.
         problem = f"A file of a BATCH message cannot be read ({type(error).__name__})"
         raise BatchFileError(problem) from None
+
+
+def _local_file(url: str) -> Path:
+    """Return the path of a local URL, whether its writer has quoted it or not."""
+    path = url.removeprefix("file://")
+    for candidate in (Path(path), Path(unquote(path))):
+        # A pipe or a device would never end.
+        if candidate.is_file():
+            return candidate
+    problem = "A BATCH message names a file that is not there, or is no plain file"
+    raise BatchFileError(problem)
 
 
 def parquet_batches(file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
@@ -163,8 +174,12 @@ def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Itera
                 for batch in parquet_batches(file, CHUNK_ROWS):
                     yield from batch.to_pylist()
                 continue
-            for lines in line_blocks(partial(file.read, READ_BYTES), "a BATCH file"):
+            for lines in _blocks_of(file):
                 yield from (record_of(line) for line in io.BytesIO(lines) if line.strip())
+
+
+def _blocks_of(file: IO[bytes]) -> Iterator[bytes]:
+    return line_blocks(lambda: file.read(READ_BYTES), lambda: "A line of a BATCH file")
 
 
 class CustomersSink(NudgescribeSink):
@@ -236,7 +251,7 @@ class CustomersSink(NudgescribeSink):
                 if encoding.format == BatchFileFormat.PARQUET:
                     self._absorb_parquet(file)
                     continue
-                for lines in line_blocks(partial(file.read, READ_BYTES), "a BATCH file"):
+                for lines in _blocks_of(file):
                     self.records.add_records(lines)
                 self._absorb_records()
 

@@ -383,7 +383,7 @@ def test_any_lines_are_rows_or_an_error(lines: list[bytes]) -> None:
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_any_bytes_are_whole_lines(data: bytes, size: int) -> None:
     file = io.BytesIO(data)
-    found = list(line_blocks(lambda: file.read(size), "a file"))
+    found = list(line_blocks(lambda: file.read(size), lambda: "A line"))
     assert b"".join(found) == data
     assert all(block.endswith(b"\n") for block in found[:-1])
 

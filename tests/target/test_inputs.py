@@ -69,6 +69,21 @@ def test_batch_files_arrive_as_records_do(send: Sending, form: str, *, mapped: b
         }
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("name", ["a b%20c", "ü#?"])
+def test_a_batch_file_is_found_however_its_url_is_written(
+    send: Sending, name: str, compression: str | None
+) -> None:
+    path = send.folder / name
+    content = json.dumps(row(1)["record"]).encode()
+    path.write_bytes(gzip.compress(content) if compression else content)
+    message = batch(path, "jsonl", compression)
+    for url in (path.as_uri(), f"file://{path}", str(path)):
+        sent = send(schema(), message | {"manifest": [url]})
+        assert sent.outcomes().keys() <= {"sent", "unchanged"}, sent.logged
+        assert sent.outcomes()
+
+
 def test_rows_of_a_batch_file_keep_their_order_and_their_numbers(send: Sending) -> None:
     path = send.folder / "rows.parquet"
     records = [row(n % 9, first_name=f"v{n}", birthday="1990-02-03")["record"] for n in range(60)]
