@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import copy
-import csv
-import json
-import os
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pyarrow import parquet
-
 from campaign.extraction import DAYS, QUIET_TRIES, TRIES
-from campaign.processes import Plugin
 from campaign.schedule import QUIET, Bounds, draw
+from campaign.sending import OUTCOMES, Sender, allowed_codes
 from campaign.source import MAP, MARK, STREAM, Source, expected, messages, settings_for
 from campaign.verdict import SECRETS, Verdict
-from tests.sandbox import Fault, Sandbox, make_account
+from tests.sandbox import Sandbox, make_account
 from tests.sandbox.account import Customer
 from tests.sandbox.day import live_a_day
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from campaign.processes import Ended
     from campaign.schedule import Schedule
+    from campaign.sending import Sent
     from campaign.source import Event, Row
     from tests.sandbox import Account
     from tests.sandbox.account import Group
@@ -41,12 +35,6 @@ OPERATIONS = (
     "list_customers",
     "delete_customers",
 )
-
-CODES = {0, 1, 3, 4, 5, 130, 143}
-"""How the target may end (README)."""
-
-TOLD = {0, 3, 5}
-"""How it ends when all of its input was read and looked at."""
 
 BYSTANDERS = 12
 """Customers of the group whom the table does not know."""
@@ -106,7 +94,8 @@ class Activation:
 
     def run(self) -> Verdict:
         """Live through some days, and return what that has shown."""
-        with Sandbox(self._account) as self._sandbox:
+        with Sandbox(self._account) as sandbox:
+            self._send = Sender(self._folder, sandbox, self._settings, self._random)
             for day in range(DAYS):
                 self._source.live_a_day(40 if day == 0 else 15)
                 self._live_through_a_day()
@@ -132,54 +121,22 @@ class Activation:
     def _attempt(self, schedule: Schedule) -> int:
         """Send once what the table has since the state that is kept."""
         self.verdict.injected.update(schedule.kinds)
-        self._sandbox.faults = [replace(fault) for fault in schedule.faults]
         source = self._source
         events = source.table() if self._whole else source.changes(self._position)
         first = len(source.events) if self._whole else self._position
         every = self._random.choice((1, 5, 1000))
         lines = list(messages(events, first, every, whole=self._whole))
-        if schedule.loader_fails_at:
-            lines = self._cut(lines, schedule.loader_fails_at)
-        stdout = os.open("/dev/full", os.O_WRONLY) if schedule.stdout_full else -1
-        settings = self._sandbox.config | self._settings
-        settings.pop("workspace_ids")
-        world = schedule.world
-        plugin = Plugin("target_nudgescribe", self._folder, settings, (), world, stdout)
-        if schedule.blow:
-            number = schedule.blow.request or (schedule.blow.line or 0) // 2 + 1
-            signum = schedule.blow.signum or 0
-            self._at_request(number, lambda _: plugin.signal(signum))
-        if schedule.disturbed_at:
-            self._at_request(schedule.disturbed_at, self._disturb)
         before = {c.profile["Customer Ref"] for c in self._group.customers.values()}
         self._others = self._everybody_else()
-        plugin.start()
-        plugin.feed(lines)
-        if schedule.stdout_full:
-            os.close(stdout)
-            states = []
-        else:
-            states = [json.loads(line) for line in plugin.lines]
-        ended = plugin.wait()
-        self._sandbox.faults = []
-        self._judge(schedule, ended, lines)
-        self._judge_states(states, lines)
+        sent = self._send(lines, schedule, self._disturb)
+        self._judge(schedule, sent)
+        self._judge_states(sent)
         self._judge_deletes(before, events)
         self._check_others()
         # The server works off what it has queued before the next night.
         for job in self._account.jobs:
             job.wait = 0
-        return ended.code
-
-    def _cut(self, lines: list[bytes], at: int) -> list[bytes]:
-        """Let the tap die: the input ends early, perhaps within a line."""
-        kept = lines[: 1 + at % len(lines)]
-        if self._random.random() < 0.3:
-            kept[-1] = kept[-1][: len(kept[-1]) // 2]
-        return kept
-
-    def _at_request(self, number: int, then: Any) -> None:  # noqa: ANN401 (a callable)
-        self._sandbox.faults.insert(0, Fault("*", "change", after=number - 1, then=then))
+        return sent.ended.code
 
     def _disturb(self, account: Account) -> None:
         """Let other people change the account: other groups, or customers of this one."""
@@ -230,48 +187,35 @@ class Activation:
             if now[what] != was:
                 self.verdict.add("wrong deletes", f"{what} that are not the table's have changed")
 
-    def _judge(self, schedule: Schedule, ended: Ended, lines: list[bytes]) -> None:
+    def _judge(self, schedule: Schedule, sent: Sent) -> None:
         secrets = [*SECRETS, f"{MARK}name", f"{MARK}ref"]
+        ended = sent.ended
         self.verdict.ended(ended, secrets)
-        signum = schedule.world.signum or (schedule.blow.signum if schedule.blow else None)
-        allowed = CODES | ({-signum} if signum else set())
-        if signum is None:
-            allowed -= {130, 143}
-        if not any(fault.kind in {"envelope", "renamed_key"} for fault in schedule.faults):
-            allowed -= {4}
-        if ended.code not in allowed:
-            tail = "\n".join(ended.stderr.splitlines()[-12:])
-            self.verdict.add("wrong end", f"exit {ended.code} of {schedule.kinds}\n{tail}")
+        self.verdict.ended_in(ended, allowed_codes(schedule), schedule.kinds)
         if self._shown != "full":
-            for file in (self._folder / "kept").rglob("*.*"):
+            for file in self._send.kept.rglob("*.*"):
                 if file.is_file():
                     text = file.read_bytes().decode(errors="replace")
                     self.verdict.told(text, secrets, file.suffix)
-        self._note_rejected(lines)
-        if ended.code in TOLD:
-            self._judge_summary(ended, lines)
+        self._note_rejected(sent)
+        if sent.summary:
+            self._judge_summary(sent, sent.summary)
 
-    def _note_rejected(self, lines: list[bytes]) -> None:
+    def _note_rejected(self, sent: Sent) -> None:
         """Remember whom the API has refused, also in a run that failed later."""
-        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        refs = [message["record"]["ref"] for message in whole if message["type"] == "RECORD"]
-        for folder in (self._folder / "kept" / "rejects").glob("*"):
+        refs = [record["ref"] for record in sent.records(STREAM)]
+        for folder in (self._send.kept / "rejects").glob("*"):
             if folder.name not in self._noted:
                 self._noted.add(folder.name)
-                rejects = self._rejects(folder.name)
+                rejects = self._send.rejects(folder.name)
                 found = {int(r["row_number"]) for r in rejects if r["found_by"] != "check"}
                 self._rejected |= {refs[number - 1] for number in found}
 
-    def _judge_summary(self, ended: Ended, lines: list[bytes]) -> None:
+    def _judge_summary(self, sent: Sent, whole: Row) -> None:
         """Compare the summary, and the file of rejects, with what was read."""
-        told = ended.stderr.rpartition("Summary: ")[2].splitlines()[0]
-        whole = json.loads(told)
-        if whole["ending"] == "failed":
-            return  # three uploads in a row got no sound answer
         self._summary: Row = whole["streams"].get(STREAM, {})
-        records = [m["record"] for m in map(json.loads, lines) if m["type"] == "RECORD"]
-        outcomes = ("sent", "unchanged", "merged", "invalid", "rejected", "deleted", "unknown")
-        summed = sum(self._summary[outcome] for outcome in outcomes)
+        records = sent.records(STREAM)
+        summed = sum(self._summary[outcome] for outcome in OUTCOMES)
         if not summed == self._summary["read"] == len(records):
             self.verdict.add("lost", f"{len(records)} records, in the summary {self._summary}")
         wrong = {
@@ -279,7 +223,7 @@ class Activation:
             for number, record in enumerate(records, 1)
             if str(record.get("birthday")).startswith(MARK)
         }
-        rejects = list(self._rejects(whole["run_id"]))
+        rejects = self._send.rejects(whole["run_id"])
         checked = {int(r["row_number"]) for r in rejects if r["found_by"] == "check"}
         if checked != wrong or len(wrong) != self._summary["invalid"]:
             self.verdict.add("lost", f"invalid {wrong}, in the file of rejects {checked}")
@@ -288,27 +232,11 @@ class Activation:
         if len(refused) + quarantined != self._summary["rejected"]:
             self.verdict.add("lost", f"rejected {self._summary}, in the file {len(refused)}")
 
-    def _rejects(self, run_id: str) -> list[Row]:
-        rows: list[Row] = []
-        for file in (self._folder / "kept" / "rejects" / run_id).glob("[!.]*"):
-            if file.suffix == ".parquet":
-                rows += parquet.read_table(file).to_pylist()
-            elif file.suffix == ".csv":
-                with file.open(newline="") as text:
-                    rows += csv.DictReader(text)
-            else:
-                rows += map(json.loads, file.read_text().split("\n")[:-1])
-        return rows
-
-    def _judge_states(self, states: list[Row], lines: list[bytes]) -> None:
+    def _judge_states(self, sent: Sent) -> None:
         """Make sure that a state says no more than what the account holds."""
-        sent = [line for line in lines if line.endswith(b"\n")]
-        known = [m["value"] for m in map(json.loads, sent) if m["type"] == "STATE"]
-        if any(state not in known for state in states):
-            self.verdict.add("wrong end", "a state that nobody sent")
-        if not states:
+        if not self.verdict.passed_on(sent):
             return
-        self._position = states[-1]["position"]
+        self._position = sent.states[-1]["position"]
         self._compare(self._position)
 
     def _compare(self, position: int) -> None:

@@ -165,9 +165,7 @@ class Extraction:
         allowed = CODES | ({-signum} if signum else set())
         if signum is None:
             allowed = {0, 1}
-        if ended.code not in allowed:
-            tail = "\n".join(ended.stderr.splitlines()[-12:])
-            self.verdict.add("wrong end", f"exit {ended.code} of {schedule.kinds}\n{tail}")
+        self.verdict.ended_in(ended, allowed, schedule.kinds)
         undisturbed = not (schedule.disturbed_at or schedule.stdout_full)
         if ended.code == 0 and undisturbed and not schedule.loader_fails_at:
             self._compare()

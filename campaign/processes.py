@@ -54,6 +54,7 @@ class Plugin:
         world: What is wrong with its machine.
         stdout: A file instead of a pipe.
         longest: Seconds after which it is taken to hang.
+        environment: Further variables.
     """
 
     module: str
@@ -63,6 +64,7 @@ class Plugin:
     world: World = field(default_factory=World)
     stdout: int = subprocess.PIPE
     longest: float = LONGEST_SECONDS
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start it."""
@@ -76,7 +78,10 @@ class Plugin:
             stdin=subprocess.PIPE,
             stdout=self.stdout,
             stderr=subprocess.PIPE,
-            env=UNMEASURED | self.world.environment | {PEAK_FILE: str(self._peak_file)},
+            env=UNMEASURED
+            | dict(self.environment)
+            | self.world.environment
+            | {PEAK_FILE: str(self._peak_file)},
         )
         self._said: list[bytes] = []
         self._threads = [threading.Thread(target=self._listen, daemon=True)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from campaign.processes import Ended
+    from campaign.sending import Sent
 
 PROBLEMS = ("lost", "doubled", "wrong deletes", "foreign", "leaked", "wrong end", "not healed")
 """What must not be: rows lost, there twice, deleted wrongly, or of somebody else; secrets or
@@ -59,6 +60,20 @@ class Verdict:
                 self.add("wrong end", f"exit {ended.code}\n{tail}")
                 break
         self.told(ended.stderr, secrets, "stderr")
+
+    def ended_in(self, ended: Ended, allowed: Iterable[int], kinds: Iterable[str]) -> None:
+        """Note an exit code that README does not promise for what went wrong."""
+        if ended.code not in allowed:
+            tail = "\n".join(ended.stderr.splitlines()[-LINES_SHOWN:])
+            self.add("wrong end", f"exit {ended.code} of {[*kinds]}\n{tail}")
+
+    def passed_on(self, sent: Sent) -> bool:
+        """Say whether states came out of the target, and note those that nobody sent."""
+        messages = [json.loads(line) for line in sent.lines if line.endswith(b"\n")]
+        known = [message["value"] for message in messages if message["type"] == "STATE"]
+        if any(state not in known for state in sent.states):
+            self.add("wrong end", "a state that nobody sent")
+        return bool(sent.states)
 
     def told(self, text: str, secrets: Iterable[str], where: str) -> None:
         """Note a secret or a value in a text that must hold none."""
