@@ -7,10 +7,10 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from campaign import activation, extraction
+from campaign import activation, extraction, operations
 from campaign.verdict import Verdict
 
-KINDS = {"tap": extraction.run, "target": activation.run}
+KINDS = {"tap": extraction.run, "target": activation.run, "operations": operations.run}
 
 
 def trial(kind: str, seed: int) -> Verdict:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from tap_nudgescribe.client import profile_field
 from tap_nudgescribe.errors import (
+    ApiError,
     BadRequestError,
+    ContractError,
     MissingFieldsError,
     NotFoundError,
     OutcomeUnknownError,
@@ -25,7 +30,6 @@ from target_nudgescribe.rejects import PRINT, Reject, written_row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from tap_nudgescribe.client import NudgescribeClient
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-nudgescribe")
 
 Record = dict[str, Any]
+
+Made = TypeVar("Made")
 
 RUN_READY = frozenset({"ready for review", "ready to publish", "published"})
 """Statuses of a run that is no longer being made (documented, in any spelling of capitals)."""
@@ -74,6 +80,12 @@ class Scene:
     config: Mapping[str, Any]
     interruption: Interruption
     ledger: Ledger | None = None
+
+    @property
+    def books(self) -> Ledger:
+        """What earlier runs have done, for the kinds that must not do it twice."""
+        assert self.ledger is not None  # noqa: S101 (given to LEDGERED)
+        return self.ledger
 
     @property
     def client(self) -> NudgescribeClient:
@@ -265,35 +277,68 @@ def _created_field(scene: Scene, record: Record, wanted: Record) -> str:
 
 
 def apply_publication(scene: Scene, record: Record) -> str:
-    """Publish a campaign that is not published yet; return the outcome."""
+    """Publish a campaign that is not published yet, once a record; return the outcome.
+
+    A record that has published a run does not publish the next one, which a rerun may have made
+    since: nobody asked for that.
+    """
     campaign_id = str(record.get("campaign_id") or "")
-    if _campaign(scene, campaign_id).get("status", "").lower() == "published":
+    campaign = _campaign(scene, campaign_id)
+    key = _print(record)
+    known = scene.books.find(key)[0]
+    if known["status"] == books.SENT:
+        return "unchanged"
+    number = _run_number(campaign)
+    if known["status"] == books.UNCERTAIN and _is_published(campaign, int(known["row"])):
+        scene.books.record(books.new_entries(key, key, books.SENT))
+        return "unchanged"
+    if _is_published(campaign, number):
         return "unchanged"
     if scene.workspace.dry_run:
         return "planned"
-    try:
-        scene.client.publish_messages(campaign_id)
-    except OutcomeUnknownError:
-        # The list of campaigns says whether it was done.
-        if _campaign(scene, campaign_id).get("status", "").lower() != "published":
-            raise
+
+    def publish() -> None:
+        with suppress(OutcomeUnknownError):  # the campaign says whether it was done
+            scene.client.publish_messages(campaign_id)
+
+    def done(_: None) -> bool:
+        return _comes(scene, lambda: _is_published(_campaign(scene, campaign_id), number))
+
+    _once(scene, key, publish, done, run=number)
     return "sent"
 
 
 def apply_rerun(scene: Scene, record: Record) -> str:
-    """Start a run against a group and wait until it is made; return the outcome."""
+    """Start a run against a group, once a record, and wait until it is made; return the outcome."""
     campaign_id = str(record.get("campaign_id") or "")
     _campaign(scene, campaign_id)
     named = record.get("customer_group_id") or record.get("customer_group")
     groups = scene.workspace.group_ids(str(named)) if named else []
     if len(groups) != 1:
         raise RefusedError(code="unknown_group")
+    if scene.workspace.dry_run:
+        return "planned"
+    key = _print(record)
+    known = scene.books.find(key)["status"][0]
+    if known == books.SENT:
+        return "unchanged"
+    if known == books.UNCERTAIN:
+        raise RefusedError(code="begun_before", retryable=True)
+    before = max((run["run_number"] for run in scene.client.list_runs(campaign_id)), default=0)
 
-    def start() -> None:
-        number = scene.client.initiate_rerun(campaign_id, groups[0])
-        _wait_for_run(scene, campaign_id, number)
+    def start() -> int | None:
+        return scene.client.initiate_rerun(campaign_id, groups[0])
 
-    return _once(scene, record, start)
+    def done(number: int | None) -> bool:
+        # An answer that does not say which run it is may have started none.
+        return number is not None or _comes(scene, lambda: bool(_runs(scene, campaign_id, before)))
+
+    number = _once(scene, key, start, done)
+    first = before if number is None else number - 1
+    if not _comes(scene, lambda: _is_made(_runs(scene, campaign_id, first))):
+        problem = "The run is started, but it is not ready for review or for publishing yet"
+        raise OutcomeUnknownError(problem, operation="initiate_rerun")
+    return "sent"
 
 
 def _campaign(scene: Scene, campaign_id: str) -> Record:
@@ -306,25 +351,54 @@ def _campaign(scene: Scene, campaign_id: str) -> Record:
     raise RefusedError(code="unknown_campaign")
 
 
-def _once(scene: Scene, record: Record, change: Callable[[], object]) -> str:
-    """Make a change that must not be made twice, and remember it before and after."""
-    if scene.workspace.dry_run:
-        return "planned"
-    key = _print(record)
-    assert scene.ledger is not None  # noqa: S101 (given to the kinds that need it)
-    known = int(scene.ledger.find(key)["status"][0])
-    if known == books.SENT:
-        return "unchanged"
-    if known == books.UNCERTAIN:
-        raise RefusedError(code="begun_before", retryable=True)
-    scene.ledger.record(books.new_entries(key, key, books.UNCERTAIN))
+def _is_published(campaign: Record, number: int) -> bool:
+    """Say whether a run is published: only then can there be another one after it."""
+    published = str(campaign.get("status") or "").lower() == "published"
+    return published or _run_number(campaign) > number
+
+
+def _run_number(campaign: Record) -> int:
+    number = campaign.get("run_number")
+    return number if isinstance(number, int) else 0
+
+
+def _once(
+    scene: Scene,
+    key: NDArray[np.uint64],
+    change: Callable[[], Made],
+    done: Callable[[Made], bool],
+    *,
+    run: int = 0,
+) -> Made:
+    """Make a change that must not be made twice, remember it before and after, and return it.
+
+    What the API refuses soundly has not been done, and the next run may try it. After any other
+    error, and when the process dies, it is not known.
+
+    Args:
+        scene: Where.
+        key: Print of the record.
+        change: Makes the change.
+        done: Says whether it is there.
+        run: Number of the run that the change is made to.
+
+    Raises:
+        OutcomeUnknownError: when it is not there.
+    """
+    row = np.array([[run, 0]], np.uint64)
+    scene.books.record(books.new_entries(key, row, books.UNCERTAIN))
     try:
-        change()
-    except (BadRequestError, NotFoundError, MissingFieldsError, QuotaError):
-        scene.ledger.record(books.new_entries(key, key, 0))
+        made = change()
+    except (OutcomeUnknownError, ContractError):
         raise
-    scene.ledger.record(books.new_entries(key, key, books.SENT))
-    return "sent"
+    except ApiError:
+        scene.books.record(books.new_entries(key, row, 0))
+        raise
+    if not done(made):
+        problem = "The account does not show what was asked for, whatever the API has answered"
+        raise OutcomeUnknownError(problem)
+    scene.books.record(books.new_entries(key, row, books.SENT))
+    return made
 
 
 def _print(record: Record) -> NDArray[np.uint64]:
@@ -334,18 +408,26 @@ def _print(record: Record) -> NDArray[np.uint64]:
     return prints(pa.array([json.dumps(list(told), default=str)]), b"record")
 
 
-def _wait_for_run(scene: Scene, campaign_id: str, number: int | None) -> None:
+def _runs(scene: Scene, campaign_id: str, after: int) -> list[Record]:
+    """Return the runs of a campaign behind the one of a number."""
+    return [run for run in scene.client.list_runs(campaign_id) if run["run_number"] > after]
+
+
+def _is_made(runs: list[Record]) -> bool:
+    """Say whether the first of some runs, which come newest first, is no longer being made."""
+    return bool(runs) and str(runs[-1].get("status") or "").lower() in RUN_READY
+
+
+def _comes(scene: Scene, there: Callable[[], bool]) -> bool:
+    """Wait until something is there, as long as confirm_timeout_seconds; say whether it is."""
     deadline = scene.interruption.now() + scene.config["confirm_timeout_seconds"]
-    for attempt in range(1, 10_000):
-        runs = scene.client.list_runs(campaign_id)
-        run = next((r for r in runs if number in {None, r["run_number"]}), {})
-        if str(run.get("status", "")).lower() in RUN_READY:
-            return
+    for attempt in count(1):
+        if there():
+            return True
         if scene.interruption.now() >= deadline:
             break
         scene.client.transport.pause(min(attempt, 6))
-    problem = "The run is started, but it is not ready for review or for publishing yet"
-    raise OutcomeUnknownError(problem, operation="initiate_rerun")
+    return False
 
 
 KINDS: dict[str, Callable[[Scene, Record], str]] = {
@@ -355,3 +437,6 @@ KINDS: dict[str, Callable[[Scene, Record], str]] = {
     "campaign_reruns": apply_rerun,
 }
 """Kinds of streams beside customers, and what is done with a record of each."""
+
+LEDGERED = frozenset({"campaign_publications", "campaign_reruns"})
+"""Kinds whose records must not be applied twice."""

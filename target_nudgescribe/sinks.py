@@ -339,6 +339,7 @@ class RecordsSink(NudgescribeSink):
         if self.target.errand.seed:
             return
         for record in records:
+            self.target.interruption.check()
             self.outcomes.read += 1
             self._apply(record, self.outcomes.read)
 

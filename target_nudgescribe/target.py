@@ -35,7 +35,7 @@ from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.ledger import Ledger, is_kept
 from target_nudgescribe.lock import lock
 from target_nudgescribe.outcomes import RunOutcomes
-from target_nudgescribe.records import KINDS, RecordStream, Scene
+from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
 from target_nudgescribe.route import Route
 from target_nudgescribe.rows import InputError
@@ -194,7 +194,7 @@ class TargetNudgescribe(Target):
     def record_kind(self, name: str) -> RecordStream:
         """Return what applies the records of a stream that are no customers."""
         kind = self._kind(name)
-        ledger = self._work(name, kind).ledger if kind == "campaign_reruns" else None
+        ledger = self._work(name, kind).ledger if kind in LEDGERED else None
         scene = Scene(self.workspace, self.config, self.interruption, ledger)
         outcomes = self.outcomes.stream(name)
         rejects = self._rejects(name)

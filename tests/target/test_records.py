@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_nudgescribe.target import Errand
-from tests.sandbox import Fault
+from tests.sandbox import Fault, runs
 
 if TYPE_CHECKING:
     from tests.sandbox.account import Campaign
@@ -113,6 +113,71 @@ def test_a_rerun_without_an_answer_is_never_started_again(send: Sending) -> None
     again = send(*messages("campaign_reruns", record))
     assert again.reasons("campaign_reruns") == {"begun_before": 1}
     assert send.sandbox.count("initiate_rerun") == 1
+
+
+@pytest.mark.parametrize("fault", ["refused", "rate_limited", "bad_request"])
+def test_a_rerun_that_the_api_soundly_refuses_is_started_by_the_next_run(
+    send: Sending, fault: Any
+) -> None:
+    published = campaign(send, "Published")
+    record = {"campaign_id": published.campaign_id, "customer_group": "Loyal; since 2019"}
+    send.sandbox.inject(Fault("initiate_rerun", fault, times=1000))
+    assert send(*messages("campaign_reruns", record)).code in {1, 3}
+    send.sandbox.faults.clear()
+    assert send(*messages("campaign_reruns", record)).outcomes("campaign_reruns") == {"sent": 1}
+
+
+def test_a_rerun_that_was_started_is_known_as_such_though_waiting_for_it_fails(
+    send: Sending,
+) -> None:
+    published = campaign(send, "Published")
+    record = {"campaign_id": published.campaign_id, "customer_group": "Loyal; since 2019"}
+    send.sandbox.inject(Fault("list_runs", "server_error", times=1000, after=1))
+    assert send(*messages("campaign_reruns", record)).code == 1
+    send.sandbox.faults.clear()
+    again = send(*messages("campaign_reruns", record))
+    assert (again.code, again.outcomes("campaign_reruns")) == (0, {"unchanged": 1})
+    assert send.sandbox.count("initiate_rerun") == 1
+
+
+@pytest.mark.parametrize(
+    ("stream", "operation", "status"),
+    [
+        ("campaign_reruns", "initiate_rerun", "Published"),
+        ("campaign_publications", "publish_messages", "Ready to Publish"),
+    ],
+)
+def test_an_answer_that_says_done_is_not_believed_when_nothing_is_done(
+    send: Sending, stream: str, operation: str, status: str
+) -> None:
+    named = {"customer_group": "Loyal; since 2019"} if stream == "campaign_reruns" else {}
+    record = {"campaign_id": campaign(send, status).campaign_id} | named
+    send.sandbox.inject(Fault(operation, "ignored"))
+    sent = send(*messages(stream, record))
+    assert (sent.code, sent.outcomes(stream)) == (5, {"unknown": 1})
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_record_that_has_published_a_run_does_not_publish_the_next_one(
+    send: Sending, *, lost: bool
+) -> None:
+    account, ready = send.sandbox.account, campaign(send, "Ready to Publish")
+    record = messages("campaign_publications", {"campaign_id": ready.campaign_id})
+    if lost:
+        # Nor does the run hear that it was done: what asks for it afterwards fails, too.
+        send.sandbox.inject(Fault("publish_messages", "reset"))
+        send.sandbox.inject(Fault("list_campaigns", "server_error", times=1000, after=1))
+    assert send(*record).code == int(lost)
+    send.sandbox.faults.clear()
+    known = account.groups[str(ready.current_run.customer_group_id)]
+    runs.start(account, ready, known, account.now, runs.Plan())
+    assert ready.status == "Ready to publish"
+    assert send(*record).outcomes("campaign_publications") == {"unchanged": 1}
+    assert ready.status == "Ready to publish"
+    other = {"campaign_id": ready.campaign_id, "asked": "for the second run"}
+    sent = send(*messages("campaign_publications", other))
+    assert sent.outcomes("campaign_publications") == {"sent": 1}
+    assert ready.status == "Published"
 
 
 def test_a_dry_run_changes_nothing(send: Sending) -> None:
