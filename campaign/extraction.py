@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from campaign.bucket import Bucket
+from campaign.exports import NAMES, Exports
 from campaign.loader import Loader, LoaderFailedError
 from campaign.processes import Plugin
 from campaign.schedule import QUIET, Bounds, draw
@@ -32,6 +34,9 @@ TRIES = 3
 
 QUIET_TRIES = 2
 """Runs without a fault in which everything has to be there."""
+
+STORE_SHARE = 0.4
+"""How many of all trials have an object store."""
 
 CODES = {0, 1, 130, 143}
 """How the tap may end (README)."""
@@ -66,14 +71,37 @@ class Extraction:
                 "storage": {"root": (folder / "batches").as_uri()},
                 "batch_size": source.choice((20, 100, 1000)),
             }
+        self._draw_store(seed)
         self._bounds = Bounds(
             ("login", "refresh", *READS, "storage"), 160, 300 if batch else 4000, 60 if batch else 0
         )
 
+    def _draw_store(self, seed: int) -> None:
+        """Let some trials use a bucket; by draws of their own, which change nothing else."""
+        chance = random.Random(f"objects of {seed}")
+        self._bucket = Bucket(chance) if chance.random() < STORE_SHARE else None
+        self._exports: Exports | None = None
+        if self._bucket and chance.random() < 0.8:
+            self._exports = Exports(self._account, self._bucket, chance.choice(NAMES))
+        self._late = chance.random() < 0.7
+        self._batches_there = self._bucket is not None and chance.random() < 0.8
+
     def run(self) -> Verdict:
         """Live through some days, and return what that has shown."""
+        with self._bucket or nullcontext():
+            return self._live()
+
+    def _live(self) -> Verdict:
+        if self._bucket and self._batches_there and "batch_config" in self._settings:
+            storage = {"root": f"{self._bucket.root}/batches"}
+            self._settings["batch_config"] |= {"storage": storage}
+        if self._bucket and self._exports:
+            self._settings["message_storage_root"] = self._bucket.root
+            self._bucket.before_listing = self._exports.export
+            self._exports.export()
         token_seconds = self._random.choice((14 * 86_400, 1))
-        self._loader = Loader(self._folder / "warehouse.sqlite")
+        fetch = self._bucket.get if self._bucket else None
+        self._loader = Loader(self._folder / "warehouse.sqlite", fetch)
         try:
             with Sandbox(self._account, token_seconds=token_seconds) as self._sandbox:
                 for _ in range(DAYS):
@@ -84,8 +112,13 @@ class Extraction:
 
     def _live_through_a_day(self) -> None:
         for _ in range(self._random.randint(1, TRIES)):
-            if self._attempt(draw(self._random, self._bounds)) == 0:
+            schedule = draw(self._random, self._bounds)
+            if self._bucket:
+                self.verdict.injected.update(self._bucket.fail())
+            if self._attempt(schedule) == 0:
                 break
+        if self._bucket:
+            self._bucket.heal()
         self._sandbox.storage.url_seconds = 900
         for _ in range(QUIET_TRIES):
             if (code := self._attempt(QUIET)) == 0:
@@ -108,6 +141,10 @@ class Extraction:
                 run = campaign.current_run
                 if run.published_at and (account.now - run.published_at).days < 1:
                     run.revealed = self._random.randint(0, len(run.files))
+        if self._bucket and self._exports:
+            fresh = self._exports.export()
+            if self._late and self._bucket.hide(fresh):
+                self.verdict.injected["files that are listed late"] += 1
 
     def _attempt(self, schedule: Schedule) -> int:
         """Run the tap once into the loader, as the last run has left it."""
@@ -123,7 +160,13 @@ class Extraction:
         stdout = os.open("/dev/full", os.O_WRONLY) if schedule.stdout_full else -1
         settings = self._sandbox.config | self._settings
         plugin = Plugin(
-            "tap_nudgescribe", self._folder, settings, arguments, schedule.world, stdout
+            "tap_nudgescribe",
+            self._folder,
+            settings,
+            arguments,
+            schedule.world,
+            stdout,
+            environment=self._bucket.environment if self._bucket else {},
         )
         blow = schedule.blow
         if blow and blow.request:
@@ -166,7 +209,8 @@ class Extraction:
         if signum is None:
             allowed = {0, 1}
         self.verdict.ended_in(ended, allowed, schedule.kinds)
-        undisturbed = not (schedule.disturbed_at or schedule.stdout_full)
+        listed = self._bucket is None or self._bucket.lists_all
+        undisturbed = listed and not (schedule.disturbed_at or schedule.stdout_full)
         if ended.code == 0 and undisturbed and not schedule.loader_fails_at:
             self._compare()
         if ended.code == 0 and schedule.stdout_full:

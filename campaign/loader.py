@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pyarrow import parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 Row = dict[str, Any]
 
@@ -27,10 +28,12 @@ class Loader:
 
     Args:
         file: An SQLite database.
+        fetch: Reads an object of a store by its URL.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, fetch: Callable[[str], bytes] | None = None) -> None:
         """Open or create the tables."""
+        self._fetch = fetch
         self._store = sqlite3.connect(file, isolation_level=None)
         self._store.execute(
             "CREATE TABLE IF NOT EXISTS states (id INTEGER PRIMARY KEY, state TEXT)"
@@ -108,7 +111,7 @@ class Loader:
                 self._upsert(message["stream"], [message["record"]])
             case "BATCH":
                 for url in message["manifest"]:
-                    self._upsert(message["stream"], rows_of_file(url))
+                    self._upsert(message["stream"], rows_of_file(url, self._fetch))
 
     def _upsert(self, stream: str, records: Iterator[Row] | list[Row]) -> None:
         found = self._store.execute("SELECT s FROM schemas WHERE stream = ?", (stream,))
@@ -122,15 +125,15 @@ class Loader:
         )
 
 
-def rows_of_file(url: str) -> Iterator[Row]:
+def rows_of_file(url: str, fetch: Callable[[str], bytes] | None = None) -> Iterator[Row]:
     """Yield the records of a BATCH file, as RECORD messages have them."""
-    path = unquote(urlsplit(url).path)
-    if path.endswith(".parquet"):
-        for row in parquet.read_table(path).to_pylist():
+    local = url.startswith("file:") or fetch is None
+    content = Path(unquote(urlsplit(url).path)).read_bytes() if local else fetch(url)
+    if url.endswith(".parquet"):
+        for row in parquet.read_table(io.BytesIO(content)).to_pylist():
             yield {name: _plain(name, value) for name, value in row.items()}
         return
-    with gzip.open(path) as file:
-        yield from map(json.loads, file)
+    yield from map(json.loads, gzip.decompress(content).splitlines())
 
 
 def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 (JSON)

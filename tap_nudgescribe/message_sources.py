@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
+from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.decompression import decompressed
 from tap_nudgescribe.downloads import download
 from tap_nudgescribe.errors import (
@@ -20,12 +22,14 @@ from tap_nudgescribe.errors import (
 from tap_nudgescribe.object_stores import LISTERS, open_object, storage_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import requests
 
     from tap_nudgescribe.client import NudgescribeClient
+
+logger = logging.getLogger("tap-nudgescribe")
 
 OPERATION = "fetch_message_file"
 
@@ -109,21 +113,48 @@ class StorageSource:
     with the number of the run (assumed). Files are counted in the order of the numbers in their
     names (assumed).
 
+    A file that comes to be listed after others that it sorts before would change their numbers.
+    So as long as further files may come, none is counted unless their own numbers leave no gap
+    and there are as many as the API says.
+
     Args:
         root: ``s3://bucket``, ``gs://bucket``, ``az://container`` or ``file:///folder``.
+        client: The API, for the folder of the account, its clock and its number of files.
         account_id: Called once, for the folder of the account.
         options: Passed to smart-open as ``transport_params``, and its client used for listing.
     """
 
     root: str
+    client: NudgescribeClient
     account_id: Callable[[], str]
     options: Mapping[str, Any]
     _listed: dict[Run, list[str]] = field(default_factory=dict)
 
     def count(self, run: Run) -> int:
-        """List the files of a run."""
-        self._listed[run] = self._files(run)
-        return len(self._listed[run])
+        """List the files of a run; none as long as it is open which is which.
+
+        Raises:
+            StorageError: when files are missing that cannot still be on their way.
+        """
+        exported = self.client.count_message_files(run.campaign_id, run.wire_number)
+        files = self._files(run)
+        missing = len(files) < exported
+        problem = f"The storage lists {len(files)} of {exported} files of run {run.number}"
+        if missing and not self._may_grow(run):
+            advice = "Look whether they are there; the run stays unfinished until they are listed."
+            raise StorageError(problem, operation=OPERATION, advice=advice)
+        if self._may_grow(run) and (missing or not _without_gap(files)):
+            logger.info("%s of campaign %s, or not the first ones yet", problem, run.campaign_id)
+            files = []
+        self._listed[run] = files
+        return len(files)
+
+    def _may_grow(self, run: Run) -> bool:
+        """Say whether further files may come of a run."""
+        published = run.published_at
+        return published is not None and (
+            self.client.transport.server_time - published <= SETTLED_AFTER
+        )
 
     def open(self, run: Run, number: int) -> BinaryIO:
         """Open a file that was counted."""
@@ -165,7 +196,9 @@ class StorageSource:
         return (name.removeprefix(f"{prefix}/" if prefix else "") for name in names)
 
 
-def storage_source(root: str, account_id: Callable[[], str]) -> StorageSource:
+def storage_source(
+    root: str, client: NudgescribeClient, account_id: Callable[[], str]
+) -> StorageSource:
     """Return the storage that the setting ``message_storage_root`` names.
 
     Raises:
@@ -175,7 +208,7 @@ def storage_source(root: str, account_id: Callable[[], str]) -> StorageSource:
     if scheme not in LISTERS:
         problem = f"The setting message_storage_root is no URL of {', '.join(LISTERS)}"
         raise SettingsError(problem)
-    return StorageSource(root, account_id, storage_options(root))
+    return StorageSource(root, client, account_id, storage_options(root))
 
 
 def _run_of(key: str) -> int | None:
@@ -188,6 +221,13 @@ def _run_of(key: str) -> int | None:
         return None
     number = re.search(r"(\d+)$", folder)
     return int(number[1]) if number and "/" not in folder else -1
+
+
+def _without_gap(files: Sequence[str]) -> bool:
+    """Say whether the last numbers in the names of files count them, from 0 or from 1."""
+    found = [re.findall(r"\d+", file.rpartition("/")[2].partition(".")[0]) for file in files]
+    numbers = [int(parts[-1]) if parts else -1 for parts in found]
+    return numbers in ([*range(len(files))], [*range(1, len(files) + 1)])
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

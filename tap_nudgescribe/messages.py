@@ -430,7 +430,7 @@ def message_source(account: Account, config: Mapping[str, Any]) -> MessageSource
             raise SettingsError(problem, advice="Set message_storage_account.")
         return str(found)
 
-    return storage_source(root, account_id)
+    return storage_source(root, account.client, account_id)
 
 
 def is_published(campaign: Mapping[str, Any]) -> bool:
