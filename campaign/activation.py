@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from campaign.bucket import drawn
 from campaign.extraction import DAYS, QUIET_TRIES, TRIES
 from campaign.schedule import QUIET, Bounds, draw
 from campaign.sending import OUTCOMES, Sender, allowed_codes
@@ -83,6 +85,7 @@ class Activation:
         }
         if chance.random() < 0.7:
             self._settings["max_rejected_rows"] = 1_000_000
+        self._bucket = drawn(f"bucket {seed}")
         self._bounds = Bounds(OPERATIONS, 40, 60, 40)
 
     def _add_bystanders(self) -> None:
@@ -94,8 +97,8 @@ class Activation:
 
     def run(self) -> Verdict:
         """Live through some days, and return what that has shown."""
-        with Sandbox(self._account) as sandbox:
-            self._send = Sender(self._folder, sandbox, self._settings, self._random)
+        with Sandbox(self._account) as sandbox, self._bucket or nullcontext() as bucket:
+            self._send = Sender(self._folder, sandbox, self._settings, self._random, bucket)
             for day in range(DAYS):
                 self._source.live_a_day(40 if day == 0 else 15)
                 self._live_through_a_day()
@@ -103,7 +106,9 @@ class Activation:
 
     def _live_through_a_day(self) -> None:
         for _ in range(self._random.randint(1, TRIES)):
-            if self._attempt(draw(self._random, self._bounds)) == 0:
+            schedule = draw(self._random, self._bounds)
+            self.verdict.injected.update(self._send.fail())
+            if self._attempt(schedule) == 0:
                 break
             if self._random.random() < 0.3:
                 self._source.live_a_day(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import threading
@@ -14,7 +15,6 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
@@ -24,6 +24,9 @@ REFUSALS = {
     "store refuses access": ("403 Forbidden", "AccessDenied"),
 }
 """Kinds of faults that are answers: status and code."""
+
+SHARE = 0.4
+"""How many of all trials have a bucket."""
 
 KINDS = (*REFUSALS, "store resets", "store loses its answer", "store cuts its answer", "store slow")
 
@@ -62,6 +65,12 @@ class StoreFault:
         return True
 
 
+def drawn(name: str) -> Bucket | None:
+    """Return a bucket for some trials, with a chance of its own, which changes nothing else."""
+    chance = random.Random(name)
+    return Bucket(chance) if chance.random() < SHARE else None
+
+
 class Bucket:
     """A bucket of its own, behind a server that does wrong what it is told to.
 
@@ -71,6 +80,8 @@ class Bucket:
     Attributes:
         faults: What goes wrong from now on.
         before_listing: Called before objects are listed.
+        hidden: Keys that are left out of the next listings.
+        listings: Of how many.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -78,8 +89,8 @@ class Bucket:
         self._chance = chance
         self.faults: list[StoreFault] = []
         self.before_listing: Callable[[], object] = lambda: None
-        self._hidden: set[str] = set()
-        self._listings = 0
+        self.hidden: set[str] = set()
+        self.listings = 0
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -125,7 +136,7 @@ class Bucket:
     @property
     def lists_all(self) -> bool:
         """Whether no object is left out of listings."""
-        return not self._hidden
+        return not self.hidden
 
     def fail(self) -> list[str]:
         """Draw what goes wrong from now on, and return its kinds."""
@@ -144,14 +155,14 @@ class Bucket:
     def heal(self) -> None:
         """Do nothing wrong, and list everything."""
         self.faults = []
-        self._hidden.clear()
+        self.hidden.clear()
 
     def hide(self, keys: Iterable[str]) -> bool:
         """Leave some of new objects out of the next listings; say whether there are any."""
         chance = self._chance
-        self._hidden = {key for key in keys if chance.random() < 0.5}
-        self._listings = chance.choice((1, 3, 10, 1000))
-        return bool(self._hidden)
+        self.hidden = {key for key in keys if chance.random() < 0.5}
+        self.listings = chance.choice((1, 3, 10, 1000))
+        return bool(self.hidden)
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
@@ -203,9 +214,9 @@ class Bucket:
         if kind == "store loses its answer":
             _reset(environ)
         status, headers = told
-        if listing and self._hidden and self._listings:
-            self._listings -= 1
-            body = _without(self._hidden, body)
+        if listing and self.hidden and self.listings:
+            self.listings -= 1
+            body = _without(self.hidden, body)
             headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         start(status, headers)
         return _half(body, environ) if kind == "store cuts its answer" and body else [body]

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from campaign.bucket import Bucket
+from campaign.bucket import drawn
 from campaign.exports import NAMES, Exports
 from campaign.loader import Loader, LoaderFailedError
 from campaign.processes import Plugin
@@ -34,9 +34,6 @@ TRIES = 3
 
 QUIET_TRIES = 2
 """Runs without a fault in which everything has to be there."""
-
-STORE_SHARE = 0.4
-"""How many of all trials have an object store."""
 
 CODES = {0, 1, 130, 143}
 """How the tap may end (README)."""
@@ -78,8 +75,8 @@ class Extraction:
 
     def _draw_store(self, seed: int) -> None:
         """Let some trials use a bucket; by draws of their own, which change nothing else."""
-        chance = random.Random(f"objects of {seed}")
-        self._bucket = Bucket(chance) if chance.random() < STORE_SHARE else None
+        chance = random.Random(f"exports {seed}")
+        self._bucket = drawn(f"objects of {seed}")
         self._exports: Exports | None = None
         if self._bucket and chance.random() < 0.8:
             self._exports = Exports(self._account, self._bucket, chance.choice(NAMES))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from campaign.bucket import drawn
 from campaign.extraction import DAYS, QUIET_TRIES, TRIES
 from campaign.schedule import QUIET, Bounds, draw
 from campaign.sending import OUTCOMES, Sender, allowed_codes
@@ -121,7 +123,6 @@ class Operations:
         self._shown = chance.choice(("full", "masked", "none"))
         self._settings: Row = {
             "workspace_id": self._workspace_id,
-            "state_uri": str(folder / "kept"),
             "max_tries": 2,
             "request_timeout_seconds": 5,
             "confirm_timeout_seconds": 3,
@@ -131,6 +132,8 @@ class Operations:
         }
         if chance.random() < 0.5:
             self._settings["max_rejected_rows"] = 1_000_000
+        self._bucket = drawn(f"depot {seed}")
+        self._store_fails: list[str] = []
         self._bounds = Bounds(CALLED, 16, 20, 30)
         self._wishes: list[Wish] = []
         self._position = 0
@@ -151,8 +154,8 @@ class Operations:
 
     def run(self) -> Verdict:
         """Live through some days, and return what that has shown."""
-        with Sandbox(self._account) as sandbox:
-            self._send = Sender(self._folder, sandbox, self._settings, self._random)
+        with Sandbox(self._account) as sandbox, self._bucket or nullcontext() as bucket:
+            self._send = Sender(self._folder, sandbox, self._settings, self._random, bucket)
             for _ in range(DAYS):
                 self._live_through_a_day()
         return self.verdict
@@ -163,10 +166,14 @@ class Operations:
         self._account.publish_quota = self._random.choice((1, 100))
         self._want(self._random.randint(2, 5))
         for _ in range(self._random.randint(1, TRIES)):
-            if self._attempt(draw(self._random, self._bounds)) == 0:
+            schedule = draw(self._random, self._bounds)
+            self._store_fails = self._send.fail()
+            self.verdict.injected.update(self._store_fails)
+            if self._attempt(schedule) == 0:
                 break
             if self._random.random() < 0.3:
                 self._want(1)
+        self._store_fails = []
         for _ in range(QUIET_TRIES):
             code = self._attempt(QUIET)
             if not self._refused or "begun_before" not in self._refused.values():
@@ -283,7 +290,7 @@ class Operations:
                 self._refused.pop(wish, None)
             self._judge_summary(sent.summary, rejects, read)
         self._refused |= found
-        if _leaves_doubt(schedule):
+        if self._store_fails or _leaves_doubt(schedule):
             self._doubtful.update(read[RERUNS])
 
     def _unfounded(self, wish: Wish, code: str, schedule: Schedule) -> str:

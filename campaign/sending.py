@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyarrow import parquet
@@ -15,9 +15,10 @@ from tests.sandbox import Fault
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from campaign.bucket import Bucket
     from campaign.processes import Ended
     from campaign.schedule import Schedule
     from tests.sandbox import Account, Sandbox
@@ -31,6 +32,10 @@ TOLD = {0, 3, 5}
 """How it ends when all of its input was read and looked at."""
 
 OUTCOMES = ("sent", "unchanged", "merged", "invalid", "rejected", "deleted", "unknown")
+
+
+KEPT = "kept"
+"""Name of the target's own folder, wherever it is."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,28 @@ class Sender:
     """Runs the target, again and again, with one account and one folder.
 
     Attributes:
-        kept: Where the target keeps what it must remember, as a folder.
-        environment: Further variables of its process.
+        bucket: Where the target keeps what it must remember, if not in a folder.
     """
 
     folder: Path
     sandbox: Sandbox
     settings: Row
     chance: random.Random
-    environment: Mapping[str, str] = field(default_factory=dict)
+    bucket: Bucket | None = None
+
+    def __post_init__(self) -> None:
+        """Let the target keep its state where it can."""
+        place = self.bucket.root if self.bucket else str(self.folder)
+        self.settings["state_uri"] = f"{place}/{KEPT}"
 
     @property
     def kept(self) -> Path:
-        """The folder below which rejects are."""
-        return self.folder / "kept"
+        """The folder that holds what the target has kept, or a copy of it."""
+        return self.folder / KEPT
+
+    def fail(self) -> list[str]:
+        """Let the store do wrong what is drawn, and name it."""
+        return self.bucket.fail() if self.bucket else []
 
     def __call__(
         self, lines: Sequence[bytes], schedule: Schedule, disturb: Callable[[Account], object]
@@ -105,7 +118,7 @@ class Sender:
             (),
             schedule.world,
             stdout,
-            environment=self.environment,
+            environment=self.bucket.environment if self.bucket else {},
         )
         if schedule.blow:
             number = schedule.blow.request or (schedule.blow.line or 0) // 2 + 1
@@ -122,7 +135,18 @@ class Sender:
             states = [json.loads(line) for line in plugin.lines]
         ended = plugin.wait()
         self.sandbox.faults = []
+        if self.bucket:
+            self._settle(self.bucket, killed=ended.code < 0)
         return Sent(ended, lines, states)
+
+    def _settle(self, bucket: Bucket, *, killed: bool) -> None:
+        """Copy what was kept, and let time pass until a lock that nobody gave back has ended."""
+        if killed or bucket.faults:
+            for key in bucket.keys(f"{KEPT}/ledgers/"):
+                if key.endswith("/lock.json"):
+                    bucket.delete(key)
+        bucket.heal()
+        bucket.copy(KEPT, self.folder)
 
     def rejects(self, run_id: str) -> list[Row]:
         """Return what a run has written about rows that were not taken."""

@@ -20,6 +20,15 @@ PROBLEMS = ("lost", "doubled", "wrong deletes", "foreign", "leaked", "wrong end"
 """What must not be: rows lost, there twice, deleted wrongly, or of somebody else; secrets or
 values told; an exit code or a state that README does not promise; no success without faults."""
 
+NEVER_TRUE = (
+    "A defect in this package",
+    "Traceback",
+    "Another run is writing",
+    "is damaged",
+    "are gone",
+)
+"""What no run may say: in a trial one run comes after the other, and nobody spoils a file."""
+
 LINES_SHOWN = 12
 
 SECRETS = (sessions.API_KEY, sessions.PASSWORD, "canary", "X-Signature", "eyJ")
@@ -54,7 +63,7 @@ class Verdict:
         self.codes[ended.code] += 1
         if ended.hung:
             self.add("wrong end", "a run hung")
-        for line in ("A defect in this package", "Traceback"):
+        for line in NEVER_TRUE:
             if line in ended.stderr:
                 tail = "\n".join(ended.stderr.splitlines()[-LINES_SHOWN:])
                 self.add("wrong end", f"exit {ended.code}\n{tail}")

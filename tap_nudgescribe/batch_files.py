@@ -15,7 +15,13 @@ from uuid import uuid4
 import msgspec
 import pyarrow as pa
 
-from tap_nudgescribe.errors import ContractError, SettingsError, StorageError, reason
+from tap_nudgescribe.errors import (
+    ContractError,
+    NudgescribeError,
+    SettingsError,
+    StorageError,
+    reason,
+)
 from tap_nudgescribe.message_rows import KINDS
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
@@ -186,16 +192,10 @@ class _CloudPlace:
 
     def __init__(self, root: str, name: str, options: Mapping[str, Any]) -> None:
         self.url = f"{root.rstrip('/')}/{name}"
-        try:
-            self.file = open_object(self.url, "wb", options, compression="disable")
-        except Exception as error:  # noqa: BLE001 (each storage client has its own)
-            raise _storage_error(error) from None
+        self.file = open_object(self.url, "wb", options, compression="disable")
 
     def finish(self) -> None:
-        try:
-            self.file.close()
-        except Exception as error:  # noqa: BLE001 (each storage client has its own)
-            raise _storage_error(error) from None
+        self.file.close()
 
     def abandon(self) -> None:
         with suppress(Exception):
@@ -350,7 +350,9 @@ def _checked(config: BatchConfig) -> BaseBatchFileEncoding:
 def _storage_errors() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except NudgescribeError:
+        raise
+    except Exception as error:  # noqa: BLE001 (each storage client has its own)
         raise _storage_error(error) from None
 
 

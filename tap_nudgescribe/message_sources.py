@@ -19,7 +19,7 @@ from tap_nudgescribe.errors import (
     SettingsError,
     StorageError,
 )
-from tap_nudgescribe.object_stores import LISTERS, open_object, storage_options
+from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -161,7 +161,7 @@ class StorageSource:
         url = self._listed[run][number - 1]
         try:
             file = open_object(url, "rb", self.options, compression="disable")
-            return decompressed(cast("BinaryIO", file), url)
+            return decompressed(cast("BinaryIO", Stored(file, _storage_error)), url)
         except ImportError:
             problem = f"The compression of a message file, {url[-4:]}, needs a library"
             raise SettingsError(problem, advice="Install nudgescribe-meltano[zst].") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from tap_nudgescribe.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from typing_extensions import Buffer
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 """Which extra of this package brings the client of a kind of storage."""
@@ -34,6 +37,59 @@ def open_object(
         transport_params=dict(options),
     )
     return file
+
+
+class Stored(io.RawIOBase):
+    """An object being read, whose errors are told as its user tells them.
+
+    Args:
+        file: As :func:`open_object` has opened it.
+        told: Returns the error to be raised instead of one of the store's client.
+    """
+
+    def __init__(self, file: IO[bytes], told: Callable[[Exception], Exception]) -> None:
+        """Read nothing yet."""
+        super().__init__()
+        self._file = file
+        self._told = told
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say whether it can be read from any place."""
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        """Return the place that is read next."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        try:
+            return self._file.seek(offset, whence)
+        except Exception as error:  # noqa: BLE001 (each store's client has its own)
+            raise self._told(error) from None
+
+    def read(self, size: int = -1) -> bytes:
+        """Return some bytes, none at the end; all that are left for a negative size."""
+        try:
+            return self._file.read(size)
+        except Exception as error:  # noqa: BLE001 (each store's client has its own)
+            raise self._told(error) from None
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a buffer; return the number of bytes, 0 at the end."""
+        view = memoryview(buffer)
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the object."""
+        self._file.close()
+        super().close()
 
 
 def storage_options(url: str) -> dict[str, Any]:

@@ -29,7 +29,10 @@ NAME = "lock.json"
 class LockedError(NudgescribeError):
     """Another run has the ledger."""
 
-    advice = "Wait until it has ended. A lock of a run that died ends by itself."
+    advice = (
+        "Wait until it has ended. A lock of a run that died ends by itself, in an object store "
+        f"within {LIFE_SECONDS // 60} minutes by that machine's clock."
+    )
 
 
 @dataclass
@@ -91,7 +94,9 @@ def lock(storage: Storage, run_id: str) -> Lock:
                 NAME, _told(run_id, until), multipart_upload=False, client_kwargs=condition
             )
         except StorageError:
-            raise _locked(storage) from None
+            # Somebody was faster, or the store has failed, or its answer was lost.
+            if not _holder(storage):
+                raise
     else:
         storage.write(NAME, _told(run_id, until))
     if _holder(storage) != run_id:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from tap_nudgescribe.errors import NudgescribeError, reason
-from tap_nudgescribe.object_stores import open_object, storage_options
+from tap_nudgescribe.object_stores import Stored, open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Storage:
             if _is_absence(error):
                 return None
             raise self._failed(error, f"Cannot read {name}") from None
-        return file
+        told = partial(self._failed, problem=f"Cannot read {name}")
+        return cast("IO[bytes]", Stored(file, told))
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None if there is none.
