@@ -34,14 +34,22 @@ pytestmark = [
 STREAM = "published_messages"
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Bucket]:
+    with Bucket(random.Random(1)) as one:  # noqa: S311 (no secret)
+        yield one
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    with Bucket(random.Random(1)) as running:  # noqa: S311 (no secret)
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        monkeypatch.setattr("smart_open.s3.time", SimpleNamespace(sleep=lambda _: None))
-        yield running
+def bucket(running: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("smart_open.s3.time", SimpleNamespace(sleep=lambda _: None))
+    yield running
+    running.heal()
+    for key in running.keys(""):
+        running.delete(key)
 
 
 def loaded(*runs: conftest.Run) -> dict[Any, Any]:
