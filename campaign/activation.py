@@ -67,6 +67,8 @@ class Activation:
         self._position = 0
         self._rejected: set[str] = set()
         self._noted: set[str] = set()
+        self._recorded: set[str] = set()
+        self._unrecorded: set[str] = set()
         self._shown = chance.choice(("full", "masked", "none"))
         self._settings: Row = {
             **settings_for(self._group, folder),
@@ -107,8 +109,9 @@ class Activation:
     def _live_through_a_day(self) -> None:
         for _ in range(self._random.randint(1, TRIES)):
             schedule = draw(self._random, self._bounds)
-            self.verdict.injected.update(self._send.fail())
-            if self._attempt(schedule) == 0:
+            store_fails = self._send.fail()
+            self.verdict.injected.update(store_fails)
+            if self._attempt(schedule, recording=not store_fails) == 0:
                 break
             if self._random.random() < 0.3:
                 self._source.live_a_day(3)
@@ -123,8 +126,13 @@ class Activation:
         told = self._summary
         return code == 0 or (code == 3 and bool(told["invalid"] + told["rejected"]))
 
-    def _attempt(self, schedule: Schedule) -> int:
-        """Send once what the table has since the state that is kept."""
+    def _attempt(self, schedule: Schedule, *, recording: bool = True) -> int:
+        """Send once what the table has since the state that is kept.
+
+        Args:
+            schedule: What goes wrong.
+            recording: Whether the store of the ledger works.
+        """
         self.verdict.injected.update(schedule.kinds)
         source = self._source
         events = source.table() if self._whole else source.changes(self._position)
@@ -134,6 +142,11 @@ class Activation:
         before = {c.profile["Customer Ref"] for c in self._group.customers.values()}
         self._others = self._everybody_else()
         sent = self._send(lines, schedule, self._disturb)
+        refs = {record["ref"] for record in sent.records(STREAM)}
+        if sent.summary or (recording and schedule.spares_files):
+            self._recorded |= refs
+        else:
+            self._unrecorded |= refs
         self._judge(schedule, sent)
         self._judge_states(sent)
         self._judge_deletes(before, events)
@@ -250,13 +263,15 @@ class Activation:
         versions = [expected(self._source.events[:end]) for end in self._ends(position)]
         # Of a whole table the target never saw what a row was before it became invalid.
         invalid = {e.ref for e in self._source.table() if not e.valid}
+        # A mirror deletes only whom its ledger has; a run that died may have sent others, too.
+        stranded = self._unrecorded - self._recorded - {ref for v in versions for ref in v}
         for ref in {ref for version in versions for ref in version} | found.keys():
             held = found.get(ref, [])
             if len(held) > 1:
                 self.verdict.add("doubled", f"{ref} is there {len(held)} times")
             elif (
                 ref not in self._rejected
-                and not (self._whole and ref in invalid)
+                and not (self._whole and ref in invalid | stranded)
                 and not any(_agree(held, version.get(ref)) for version in versions)
             ):
                 kind = "lost" if held or versions[-1].get(ref) else "wrong deletes"

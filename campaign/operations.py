@@ -392,10 +392,7 @@ class Operations:
 
 def _leaves_doubt(schedule: Schedule) -> bool:
     """Say whether nobody can tell, after such a run, if it has started a rerun."""
-    world = schedule.world
-    if schedule.blow or world.signum or world.full or world.file_bytes is not None:
-        return True
-    return any(
+    return not schedule.spares_files or any(
         fault.kind in UNSOUND and fault.operation in {"initiate_rerun", "*"}
         for fault in schedule.faults
     )

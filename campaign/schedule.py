@@ -76,6 +76,13 @@ class Schedule:
     disturbed_at: int | None = None
 
     @property
+    def spares_files(self) -> bool:
+        """Whether the process lives to write its files, and can."""
+        world = self.world
+        whole_disk = not world.full and world.file_bytes is None
+        return whole_disk and not world.signum and not self.blow
+
+    @property
     def kinds(self) -> list[str]:
         """Name everything that goes wrong, for the table."""
         named = [fault.kind for fault in self.faults]
