@@ -69,7 +69,7 @@ def test_in_mode_delete_every_row_names_whom_to_delete(send: Sending) -> None:
     assert refs(send) == ["r-1"]
 
 
-@pytest.mark.parametrize("bound", [{"max_delete_rows": 1}, {"max_delete_percent": 60}])
+@pytest.mark.parametrize("bound", [{"max_delete_rows": 1}, {"max_delete_percent": "60"}])
 def test_more_deletes_than_allowed_delete_nobody(send: Sending, bound: Any) -> None:
     send(schema(), row(1), row(2), row(3))
     sent = send(schema(), gone(1), gone(2), state(), **bound)
