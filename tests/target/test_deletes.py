@@ -144,6 +144,27 @@ def test_mirror_deletes_whom_it_sent_and_nobody_else(send: Sending) -> None:
     assert refs(send) == ["r-1", "r-2", "theirs"]
 
 
+def test_mirror_deletes_whom_it_sent_though_a_later_row_was_refused(send: Sending) -> None:
+    fields = send.sandbox.account.fields_of(send.group.workspace_id)
+    first_name = next(field for field in fields if field.field_name == "First Name")
+    send(schema(), row(1), row(2))
+    theirs = send.customers["r-1"]
+    send.group.customers["x"] = replace(theirs, customer_id="x", profile={"Customer Ref": "r-3"})
+    refusing = [schema(), row(1), row(2, first_name="AB"), row(3, first_name="AB")]
+    for outcomes in ({"unchanged": 1, "rejected": 2}, {"unchanged": 1, "rejected": 2}):
+        late = Fault(
+            "upload_customers", "change", then=lambda _: setattr(first_name, "field_type", "char")
+        )
+        send.sandbox.faults[:] = [late]
+        sent = send(*refusing, **MIRROR)
+        assert sent.outcomes() == outcomes
+        first_name.field_type = "string"
+    assert sent.counts()["quarantined"] == 2
+    assert refs(send) == ["r-1", "r-2", "r-3"]
+    assert send(schema(), row(1), **MIRROR).counts()["mirror_deleted"] == 1
+    assert refs(send) == ["r-1", "r-3"]
+
+
 @pytest.mark.parametrize(
     "case", ["bare_end", "empty", "invalid", "keyless", "lost_ledger", "dry_run"]
 )
