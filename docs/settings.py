@@ -67,8 +67,9 @@ class Setting:
             return "options"
         if self.schema.get("format") == "date-time":
             return "date_iso8601"
-        kind: str = next(kind for kind in self.schema["type"] if kind != "null")
-        return "decimal" if kind == "number" else kind
+        # Meltano 4.4 reads a decimal from a variable, and then cannot write it for the plugin.
+        kind: str = next(k for k in self.schema["type"] if k not in {"null", "number"})
+        return kind
 
 
 @dataclass(frozen=True, kw_only=True)

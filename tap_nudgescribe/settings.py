@@ -29,6 +29,7 @@ CONNECTION_SETTINGS = (
         "email",
         th.StringType(min_length=1),
         required=True,
+        secret=True,
         title="E-mail",
         description="E-mail address of the user that the plugin logs in as.",
     ),
@@ -142,6 +143,14 @@ CONNECTION_SETTINGS = (
             "Download message files from private addresses as well, as a company's own link to a "
             "storage has them. Without it the API can send this machine to public addresses only."
         ),
+    ),
+    # The SDK's own says nothing of secrecy, though this is the place for a salt.
+    th.Property(
+        "stream_map_config",
+        th.ObjectType(),
+        secret=True,
+        title="Stream map configuration",
+        description="Values that expressions of stream_maps read as config['name']: a salt, say.",
     ),
 )
 
@@ -276,6 +285,16 @@ TAP_SETTINGS = (
         ),
     ),
 )
+
+PERCENT = th.CustomType(
+    {
+        "type": ["number", "string", "null"],
+        "minimum": 0,
+        "maximum": 100,
+        "pattern": r"^(100(\.0+)?|\d{1,2}(\.\d+)?)$",
+    }
+)
+"""A share, perhaps as text: neither the SDK nor Meltano makes a number of a variable's value."""
 
 TARGET_SETTINGS = (
     *CONNECTION_SETTINGS,
@@ -431,7 +450,7 @@ TARGET_SETTINGS = (
     ),
     th.Property(
         "max_rejected_percent",
-        th.NumberType(minimum=0, maximum=100),
+        PERCENT,
         title="Rejected share allowed",
         description="How many percent of the rows may be; both bounds hold when both are set.",
     ),
@@ -444,7 +463,7 @@ TARGET_SETTINGS = (
     ),
     th.Property(
         "max_delete_percent",
-        th.NumberType(minimum=0, maximum=100),
+        PERCENT,
         title="Delete share allowed",
         description="Most percent of a group's customers that are deleted at once.",
     ),

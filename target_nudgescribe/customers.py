@@ -139,7 +139,7 @@ class CustomerStream:
         quarantined = (
             np.full(len(same), not route.replaying)
             & same
-            & (known["status"] == books.REJECTED)
+            & np.isin(known["status"], (books.REJECTED, books.OUTDATED))
             & (known["definitions"] == route.definitions)
         )
         route.outcomes.count("unchanged", int(unchanged.sum()))

@@ -180,7 +180,7 @@ def _too_many(doomed: int, total: int, config: Mapping[str, Any]) -> bool:
     """Say whether so many deletes are more than the settings allow."""
     rows, percent = config.get("max_delete_rows"), config.get("max_delete_percent")
     over_rows = rows is not None and doomed > rows
-    return over_rows or (percent is not None and 100 * doomed > percent * total)
+    return over_rows or (percent is not None and 100 * doomed > float(percent) * total)
 
 
 def _delete_ids(workspace: Workspace, group_id: str, customer_ids: Sequence[str]) -> list[str]:

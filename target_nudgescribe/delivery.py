@@ -120,10 +120,11 @@ class Delivery:
         status = np.full(len(ready), books.UNCERTAIN, np.uint8)
         status[confirmed] = books.SENT
         codes = np.zeros(len(ready), np.uint8)
-        for row, refusals in verdict.refused.items():
-            if not refusals[0].retryable:
-                status[row] = books.REJECTED
-                codes[row] = work.ledger.code(refusals[0].code)
+        final = [row for row, refusals in verdict.refused.items() if not refusals[0].retryable]
+        before = work.ledger.find(ready.keys[final])["status"]
+        was_sent = np.isin(before, (books.SENT, books.OUTDATED))
+        status[final] = np.where(was_sent, books.OUTDATED, books.REJECTED)
+        codes[final] = [work.ledger.code(verdict.refused[row][0].code) for row in final]
         work.ledger.record(
             books.new_entries(
                 ready.keys,

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from target_nudgescribe.storage import Storage
 
-SENT, REJECTED, DELETED, UNCERTAIN = 1, 2, 3, 4
-"""Status of a key; 0 is a key that the ledger does not know."""
+SENT, REJECTED, DELETED, UNCERTAIN, OUTDATED = 1, 2, 3, 4, 5
+"""Status of a key; 0 is a key that the ledger does not know.
+
+An outdated one was sent, and a later row of it was rejected: the account still has the earlier one.
+"""
 
 ENTRY = np.dtype(
     [
@@ -181,14 +184,14 @@ class Ledger:
         return self.codes.index(name)
 
     def unseen(self) -> NDArray[np.void]:
-        """Return the entries of keys that were sent and that this run has not met.
+        """Return the entries of keys that the account has from here and that this run has not met.
 
         What is uncertain may be there, too: an upload without an answer, or a delete that a run
         began and did not live to record.
         """
         parts = [self._base.entries, self._gathered().entries]
         return np.concatenate(
-            [p[np.isin(p["status"], (SENT, UNCERTAIN)) & ~p["seen"]] for p in parts]
+            [p[np.isin(p["status"], (SENT, UNCERTAIN, OUTDATED)) & ~p["seen"]] for p in parts]
         )
 
     def compact(self) -> None:

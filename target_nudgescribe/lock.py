@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_nudgescribe.storage import Storage
+    from target_nudgescribe.versions import Version
 
 LIFE_SECONDS = 1800
 """How long a lock in an object store holds without being renewed."""
@@ -40,8 +41,8 @@ class Lock:
     """The right to write a ledger, from :func:`lock` to :meth:`release`.
 
     In a local folder it is a lock of the operating system, which ends with the process. In an
-    object store it is an object that says until when; two runs that start within the same moment
-    are told apart by a conditional write where the store has that (S3), else by reading back.
+    object store it is an object that says until when, and that is written only if it still is as it
+    was found: of two runs that start within the same moment, one gets it.
     """
 
     storage: Storage
@@ -58,17 +59,19 @@ class Lock:
         """
         if self._release or time.time() < self.until - LIFE_SECONDS / 2:
             return
-        if _holder(self.storage) != self.run_id:
+        found = self.storage.version(NAME)
+        if _holder(found) != self.run_id:
             raise _locked(self.storage)
-        self.until = time.time() + LIFE_SECONDS
-        self.storage.write(NAME, _told(self.run_id, self.until))
+        self.until = _hold(self.storage, self.run_id, found)
 
     def release(self) -> None:
         """Let the next run in."""
         if self._release:
             self._release()
-        elif _holder(self.storage) == self.run_id:
-            self.storage.write(NAME, _told(self.run_id, 0))
+            return
+        found = self.storage.version(NAME)
+        if _holder(found) == self.run_id:
+            self.storage.replace(NAME, _told(self.run_id, 0), found)
 
 
 def lock(storage: Storage, run_id: str) -> Lock:
@@ -83,25 +86,23 @@ def lock(storage: Storage, run_id: str) -> Lock:
         local = Lock(storage, run_id)
         local._release = weakref.finalize(local, os.close, descriptor)  # noqa: SLF001 (its maker)
         return local
-    if _holder(storage):
+    found = storage.version(NAME)
+    if _holder(found):
         raise _locked(storage)
+    return Lock(storage, run_id, _hold(storage, run_id, found))
+
+
+def _hold(storage: Storage, run_id: str, found: Version | None) -> float:
+    """Write a lock in place of what was found, and return until when it holds.
+
+    It is read back, because the answer to a write that was done may be lost, and because there may
+    be stores that do not know conditions.
+    """
     until = time.time() + LIFE_SECONDS
-    fresh = storage.read(NAME) is None
-    condition = {"S3.Client.put_object": {"IfNoneMatch": "*"}}
-    if fresh and storage.uri.startswith("s3://"):
-        try:
-            storage.write(
-                NAME, _told(run_id, until), multipart_upload=False, client_kwargs=condition
-            )
-        except StorageError:
-            # Somebody was faster, or the store has failed, or its answer was lost.
-            if not _holder(storage):
-                raise
-    else:
-        storage.write(NAME, _told(run_id, until))
-    if _holder(storage) != run_id:
+    storage.replace(NAME, _told(run_id, until), found)
+    if _holder(storage.version(NAME)) != run_id:
         raise _locked(storage)
-    return Lock(storage, run_id, until)
+    return until
 
 
 def _lock_file(folder: Path, storage: Storage) -> int:
@@ -126,9 +127,9 @@ def _told(run_id: str, until: float) -> bytes:
     return json.dumps({"run_id": run_id, "until": until}).encode()
 
 
-def _holder(storage: Storage) -> str | None:
-    content = storage.read(NAME)
-    told = json.loads(content) if content else {"until": 0}
+def _holder(found: Version | None) -> str | None:
+    """Return the run that a lock belongs to; None when it is over, or there is none."""
+    told = json.loads(found.content) if found else {"until": 0}
     return str(told["run_id"]) if told["until"] > time.time() else None
 
 

@@ -132,7 +132,7 @@ class RunOutcomes:
         if most is None:
             most = 0 if percent is None else self.refused
         share = 100 * self.refused / self.read if self.read else 0
-        return self.refused <= most and (percent is None or share <= percent)
+        return self.refused <= most and (percent is None or share <= float(percent))
 
     def as_json(self, ending: str) -> str:
         """Return the summary as one line of JSON."""

@@ -12,9 +12,12 @@ from urllib.parse import quote
 from tap_nudgescribe.errors import NudgescribeError, reason
 from tap_nudgescribe.object_stores import Stored, open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
+from target_nudgescribe.versions import READERS, REPLACERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from target_nudgescribe.versions import Version
 
 
 class StorageError(NudgescribeError):
@@ -79,22 +82,17 @@ class Storage:
         with file:
             return file.read()
 
-    def write(self, name: str, content: bytes, **parameters: Any) -> None:  # noqa: ANN401 (smart-open)
+    def write(self, name: str, content: bytes) -> None:
         """Write a file, durably.
-
-        Args:
-            name: Its name.
-            content: All of it.
-            parameters: For smart-open, as ``transport_params``.
 
         Raises:
             StorageError: when it was not written.
         """
-        with self.writing(name, **parameters) as file:
+        with self.writing(name) as file:
             file.write(content)
 
     @contextmanager
-    def writing(self, name: str, **parameters: Any) -> Iterator[IO[bytes]]:  # noqa: ANN401 (smart-open)
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
         """Open a file to be written bit by bit; it is there, durably, when the block has ended.
 
         Raises:
@@ -104,7 +102,7 @@ class Storage:
         try:
             if folder is None:
                 place = f"{self.uri}/{name}"
-                with open_object(place, "wb", self.options | parameters) as file:
+                with open_object(place, "wb", self.options) as file:
                     yield file
                 return
             private_folder(folder)
@@ -118,6 +116,39 @@ class Storage:
             raise
         except Exception as error:  # noqa: BLE001 (each store has its own)
             raise self._failed(error, f"Cannot write {name}") from None
+
+    def version(self, name: str) -> Version | None:
+        """Return an object of a store as it is now; None if there is none.
+
+        Raises:
+            StorageError: when that cannot be known.
+        """
+        scheme, bucket, key = self._place(name)
+        try:
+            return READERS[scheme](self.options["client"], bucket, key)
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            if _is_absence(error):
+                return None
+            raise self._failed(error, f"Cannot read {name}") from None
+
+    def replace(self, name: str, content: bytes, found: Version | None) -> None:
+        """Write an object of a store if it still is as it was found; leave it alone if not.
+
+        Raises:
+            StorageError: when it could not be written for another reason.
+        """
+        scheme, bucket, key = self._place(name)
+        try:
+            REPLACERS[scheme](self.options["client"], bucket, key, content, found)
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            if not _is_conflict(error):
+                raise self._failed(error, f"Cannot write {name}") from None
+
+    def _place(self, name: str) -> tuple[str, str, str]:
+        """Return the scheme, the bucket and the key of an object."""
+        scheme, _, path = f"{self.uri}/{name}".partition("://")
+        bucket, _, key = path.partition("/")
+        return scheme, bucket, key
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -135,11 +166,21 @@ def safe_name(name: str) -> str:
 
 def _is_absence(error: Exception) -> bool:
     """Say whether an object store's error means that there is no such object."""
+    return _kind(error) in {"NoSuchKey", "404", "NotFound", "ResourceNotFoundError"}
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Say whether it means that the object is not as it was found."""
+    return _kind(error) in {
+        *("PreconditionFailed", "ConditionalRequestConflict"),
+        *("ResourceExistsError", "ResourceModifiedError"),
+    }
+
+
+def _kind(error: Exception) -> str:
+    """Return S3's code of an error, and the type's name of any other."""
     response = getattr(error, "response", None) or getattr(
         getattr(error, "backend_error", None), "response", None
     )
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return code in {"NoSuchKey", "404"} or type(error).__name__ in {
-        "NotFound",
-        "ResourceNotFoundError",
-    }
+    return code or type(error).__name__

@@ -7,7 +7,6 @@ import io
 import json
 import sys
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,6 @@ import click
 from singer_sdk import Target
 from singer_sdk import typing as th
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
-from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
@@ -127,16 +125,6 @@ class TargetNudgescribe(Target):
         super().append_builtin_config(config_jsonschema)
         for name in ("add_record_metadata", "load_method"):
             config_jsonschema["properties"].pop(name, None)
-
-    @classproperty
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 (singer-sdk 0.54, private)
-        """Read numbers from the environment, which the SDK leaves as text and then refuses."""
-        found: dict[str, Any] = super()._env_var_config
-        for name, schema in cls.config_jsonschema["properties"].items():
-            if name in found and "number" in schema["type"]:
-                with suppress(ValueError):  # then the SDK says what is wrong
-                    found[name] = float(found[name])
-        return found
 
     # What a run shares
 

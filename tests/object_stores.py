@@ -7,14 +7,17 @@ import os
 import re
 import subprocess
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
 import pyarrow as pa
 import pytest
 from azure.storage.blob import BlobServiceClient
+from gcp_storage_emulator.exceptions import NotFound
+from gcp_storage_emulator.handlers import objects
 from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 from moto.server import ThreadedMotoServer
@@ -67,6 +70,23 @@ def s3() -> Iterator[tuple[str, dict[str, str]]]:
         server.stop()
 
 
+def _on_condition(request: Any, response: Any, storage: Any) -> None:
+    """Refuse an upload whose ``ifGenerationMatch`` does not hold, which the emulator ignores."""
+    if wanted := request.query.get("ifGenerationMatch"):
+        name = request.data["meta"]["name"]
+        try:
+            found = storage.get_file_obj(request.params["bucket_name"], name)["generation"]
+        except NotFound:
+            found = "0"
+        if wanted != [found]:
+            response.status = HTTPStatus.PRECONDITION_FAILED
+            return
+    _upload(request, response, storage)
+
+
+_upload = objects._multipart_upload  # noqa: SLF001 (there is no other way in)
+
+
 @contextmanager
 def gcs() -> Iterator[tuple[str, dict[str, str]]]:
     """Run a local Google Cloud Storage with the objects."""
@@ -79,12 +99,14 @@ def gcs() -> Iterator[tuple[str, dict[str, str]]]:
     }
     try:
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            bucket = storage.Client().bucket("exports")
-            for key, data in OBJECTS.items():
-                bucket.blob(key).upload_from_string(data)
-        yield "gs://exports", environment
+            patch.setattr(objects, "_multipart_upload", _on_condition)
+            with pytest.MonkeyPatch.context() as reached:
+                for name, value in environment.items():
+                    reached.setenv(name, value)
+                bucket = storage.Client().bucket("exports")
+                for key, data in OBJECTS.items():
+                    bucket.blob(key).upload_from_string(data)
+            yield "gs://exports", environment
     finally:
         server.stop()
 

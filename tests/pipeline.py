@@ -84,6 +84,7 @@ class Project:
             "MELTANO_CLI_LOG_LEVEL": "warning",
             "MELTANO_PROJECT_ROOT": str(self.root),
             "XDG_RUNTIME_DIR": str(self.folder),
+            "XDG_STATE_HOME": str(self.folder),
         }
 
 

@@ -68,7 +68,7 @@ def test_every_error_of_every_row_is_reported_and_the_others_are_sent(send: Send
     [
         ({"max_rejected_rows": 1}, 0, 1),
         ({"max_rejected_percent": 50}, 0, 1),
-        ({"max_rejected_percent": 49}, 3, 0),
+        ({"max_rejected_percent": "49.9"}, 3, 0),
         ({"max_rejected_rows": 1, "max_rejected_percent": 10}, 3, 0),
         ({"state_on_failure": "advance"}, 3, 1),
     ],

@@ -69,7 +69,7 @@ def test_in_mode_delete_every_row_names_whom_to_delete(send: Sending) -> None:
     assert refs(send) == ["r-1"]
 
 
-@pytest.mark.parametrize("bound", [{"max_delete_rows": 1}, {"max_delete_percent": 60}])
+@pytest.mark.parametrize("bound", [{"max_delete_rows": 1}, {"max_delete_percent": "60"}])
 def test_more_deletes_than_allowed_delete_nobody(send: Sending, bound: Any) -> None:
     send(schema(), row(1), row(2), row(3))
     sent = send(schema(), gone(1), gone(2), state(), **bound)
@@ -142,6 +142,27 @@ def test_mirror_deletes_whom_it_sent_and_nobody_else(send: Sending) -> None:
     assert sent.outcomes() == {"unchanged": 1, "sent": 1}
     assert sent.counts()["mirror_deleted"] == 1
     assert refs(send) == ["r-1", "r-2", "theirs"]
+
+
+def test_mirror_deletes_whom_it_sent_though_a_later_row_was_refused(send: Sending) -> None:
+    fields = send.sandbox.account.fields_of(send.group.workspace_id)
+    first_name = next(field for field in fields if field.field_name == "First Name")
+    send(schema(), row(1), row(2))
+    theirs = send.customers["r-1"]
+    send.group.customers["x"] = replace(theirs, customer_id="x", profile={"Customer Ref": "r-3"})
+    refusing = [schema(), row(1), row(2, first_name="AB"), row(3, first_name="AB")]
+    for outcomes in ({"unchanged": 1, "rejected": 2}, {"unchanged": 1, "rejected": 2}):
+        late = Fault(
+            "upload_customers", "change", then=lambda _: setattr(first_name, "field_type", "char")
+        )
+        send.sandbox.faults[:] = [late]
+        sent = send(*refusing, **MIRROR)
+        assert sent.outcomes() == outcomes
+        first_name.field_type = "string"
+    assert sent.counts()["quarantined"] == 2
+    assert refs(send) == ["r-1", "r-2", "r-3"]
+    assert send(schema(), row(1), **MIRROR).counts()["mirror_deleted"] == 1
+    assert refs(send) == ["r-1", "r-3"]
 
 
 @pytest.mark.parametrize(

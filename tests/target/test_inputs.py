@@ -155,6 +155,27 @@ def test_a_lock_in_an_object_store_holds_until_it_is_released(state_uri: str) ->
     assert len(Ledger(storage).unseen()) == 0
 
 
+@LEAKY
+def test_of_two_runs_that_find_the_same_lock_free_one_gets_it(state_uri: str) -> None:
+    storage = Storage(state_uri).below("raced")
+    for _ in ("no lock is there", "one is there that is over"):
+        found = storage.version("lock.json")
+        looks = [found]
+
+        class Late(Storage):
+            """Has looked before the other run wrote."""
+
+            def version(self, name: str, looks: list[Any] = looks) -> Any:
+                return looks.pop() if looks else super().version(name)
+
+        first = lock(storage, "one")
+        with pytest.raises(LockedError):
+            lock(Late(storage.uri), "two")
+        first.until = 0
+        first.renew()
+        first.release()
+
+
 def test_what_the_tap_reads_the_target_takes_as_it_comes(
     send: Sending, tap: Callable[..., Run]
 ) -> None:
