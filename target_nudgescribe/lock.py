@@ -99,9 +99,15 @@ def _hold(storage: Storage, run_id: str, found: Version | None) -> float:
     be stores that do not know conditions.
     """
     until = time.time() + LIFE_SECONDS
-    storage.replace(NAME, _told(run_id, until), found)
-    if _holder(storage.version(NAME)) != run_id:
-        raise _locked(storage)
+    told = _told(run_id, until)
+    refusal: NudgescribeError = _locked(storage)
+    try:
+        storage.replace(NAME, told, found)
+    except StorageError as error:
+        refusal = error
+    written = storage.version(NAME)
+    if written is None or written.content != told:
+        raise refusal
     return until
 
 
