@@ -219,17 +219,25 @@ class MessageCsv:
                 ),
                 convert_options=_as_text(names, include=[str(position) for position in wanted]),
             ) as reader:
-                yield from reader
-        except NudgescribeError:
-            raise
+                for batch in reader:
+                    # What ends where reading failed is no whole file, and its last row is cut.
+                    self._text.check()
+                    yield batch
         except pa.ArrowException as error:
+            self._text.check()
             if refusals:
                 raise MessageFileError(refusals[0], operation=OPERATION) from None
             raise _unparsable(error, self._options) from None
+        self._text.check()
 
 
 class _CleanText(io.RawIOBase):
-    """The bytes of a file as Arrow's parser gets them: all UTF-8, no U+0000, no header."""
+    """The bytes of a file as Arrow's parser gets them: all UTF-8, no U+0000, no header.
+
+    For Arrow, a file whose reading fails has ended; :meth:`check` tells. An exception that crosses
+    Arrow's thread keeps the parser alive, by its frames; if it is that thread that lets go of it
+    last, the thread waits for itself, and with all of its few threads Arrow stands still for ever.
+    """
 
     def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
         super().__init__()
@@ -240,7 +248,19 @@ class _CleanText(io.RawIOBase):
         self._cut = b""
         """The begin of a character whose end has not been read."""
         self._ended = False
+        self._failure: BaseException | None = None
         self.bytes_read = 0
+
+    def check(self) -> None:
+        """Raise what went wrong where Arrow read ahead.
+
+        Raises:
+            MessageFileError: when the file cannot be read on.
+            ApiError: when it cannot be downloaded.
+        """
+        failure, self._failure = self._failure, None
+        if failure:
+            raise failure
 
     def readable(self) -> bool:
         return True
@@ -250,6 +270,14 @@ class _CleanText(io.RawIOBase):
         super().close()
 
     def read(self, size: int = -1) -> bytes:
+        try:
+            return self._read(size)
+        except BaseException as failure:  # noqa: BLE001 (an interruption as well)
+            self._failure = failure
+            self._ready, self._ended = b"", True
+            return b""
+
+    def _read(self, size: int) -> bytes:
         # Arrow takes what one call returns for a block, and a row must not fill a whole one, so
         # a small rest goes with what follows it.
         block = self._ready

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tap_nudgescribe import message_csv
 from tap_nudgescribe.errors import MessageFileError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities, distinct_names
 
@@ -184,3 +185,44 @@ def test_a_field_of_100_mb_is_refused_with_the_setting_that_would_allow_it() -> 
 def test_a_file_in_which_no_row_fits_is_refused_before_it_fills_the_memory() -> None:
     with pytest.raises(MessageFileError, match="100000 rows in a row"):
         parse(b"a,b\n" + b"1\n" * 100_001)
+
+
+class Failing(io.BytesIO):
+    """A file that fails where it should end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise OSError
+        return data
+
+
+def test_a_failure_of_reading_never_crosses_arrows_own_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # There it could keep its own thread waiting for itself, and the run with it, for ever.
+    crossed: list[Exception] = []
+    open_csv = message_csv.pa_csv.open_csv
+
+    class Watched(io.RawIOBase):
+        def __init__(self, file: Any) -> None:
+            super().__init__()
+            self._file = file
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> Any:
+            try:
+                return self._file.read(size)
+            except Exception as error:
+                crossed.append(error)
+                raise
+
+    monkeypatch.setattr(
+        message_csv.pa_csv, "open_csv", lambda file, **options: open_csv(Watched(file), **options)
+    )
+    file = MessageCsv(Failing(b"a,b\n" * 1000), CsvOptions(longest_row=400))
+    with pytest.raises(MessageFileError, match="cannot be read on"):
+        list(file.pieces(range(2)))
+    assert not crossed
