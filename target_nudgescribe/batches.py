@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from target_nudgescribe.rows import texts_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -158,7 +160,7 @@ def last_of_each_key(
         given = np.maximum.reduceat(np.where(lacking[order], -1, np.arange(len(order))), starts)
         place_of = np.arange(cells.num_rows)
         place_of[last] = np.where(given < 0, last, order[given])
-        column = cells.column(name).combine_chunks().take(_indices(place_of))
+        column = texts_of(cells, name).take(_indices(place_of))
         cells = cells.set_column(cells.column_names.index(name), name, column)
         missing[name] = lacking[place_of]
     return np.sort(last), replace(checked, cells=cells, missing=missing)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_nudgescribe.rows import bytes_of, holds_any
+from target_nudgescribe.rows import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,8 @@ SPECIAL = '",\r\n'
 LINE_END = "\r\n"
 
 # Their stubs allow no scalars among the arrays.
-_join: Any = pc.binary_join_element_wise
+_join: Any = partial(pc.binary_join_element_wise, null_handling="replace", null_replacement="")
 _choose: Any = pc.if_else
-_fill: Any = pc.fill_null
 
 
 def csv_lines(columns: Sequence[pa.StringArray]) -> pa.StringArray:
@@ -41,20 +41,20 @@ def csv_bytes(names: Sequence[str], lines: pa.StringArray) -> bytes:
 
 
 def _cells(column: pa.StringArray) -> pa.StringArray:
-    tests = [
-        pc.match_substring(column, sign) for sign in SPECIAL if holds_any(column, sign.encode())
-    ]
-    if pc.min(pc.binary_length(column)).as_py() == 0:
+    content, places = bytes_of(column)
+    signs = content.tobytes()
+    tests = [pc.match_substring(column, sign) for sign in SPECIAL if sign.encode() in signs]
+    if not np.diff(places).all():
         tests.append(pc.equal(column, pa.scalar("")))
-    if tests:
-        doubled = pc.replace_substring(column, '"', '""') if holds_any(column, b'"') else column
-        column = pc.if_else(reduce(pc.or_, tests), _join('"', doubled, '"', ""), column)
-    filled: pa.StringArray = _fill(column, "") if column.null_count else column
-    return filled
+    if not tests:
+        return column
+    doubled = pc.replace_substring(column, '"', '""') if b'"' in signs else column
+    quoted: pa.StringArray = _choose(reduce(pc.or_, tests), _join('"', doubled, '"', ""), column)
+    return quoted
 
 
 def _alone(cells: pa.StringArray) -> pa.StringArray:
     """Return the cells of lines that have no other: one without anything would be no row."""
-    blank: Any = pc.equal(cells, pa.scalar(""))
+    blank: Any = pc.equal(cells, pa.scalar("")).fill_null(True)  # noqa: FBT003 (a value)
     filled: pa.StringArray = _choose(blank, pa.scalar('""'), cells)
     return filled

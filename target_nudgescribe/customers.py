@@ -158,7 +158,7 @@ class CustomerStream:
             return np.ones(len(rows), bool)
         if DELETED_COLUMN not in rows.table.column_names:
             return np.zeros(len(rows), bool)
-        return np.array(rows.table.column(DELETED_COLUMN).combine_chunks().is_valid())
+        return np.array(texts_of(rows.table, DELETED_COLUMN).is_valid())
 
     def _concerns_key(self, fault: Fault) -> bool:
         return fault.field is None or fault.field in self._route.mapped.key

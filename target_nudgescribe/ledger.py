@@ -57,6 +57,9 @@ MOST_CODES = 255
 FILTER_BITS = 24
 """First bits of a key's print by which most unknown keys are told without a search."""
 
+MOST_ALIKE = 4
+"""Segments of like size that are searched one after the other before they become one."""
+
 AT_ONCE = 25_000
 """Entries that are copied at once."""
 
@@ -227,10 +230,11 @@ class Ledger:
             new = np.flatnonzero(~same)
             self._filter[_first_bits(segment.keys[new])] = True
             self._fresh.append(_Segment(segment.keys[new], _chosen(segment.entries, new)))
-        # Segments of like size become one, so that there are few.
-        while len(self._fresh) > 1 and len(self._fresh[-2].keys) < 2 * len(self._fresh[-1].keys):
-            newer, older = self._fresh.pop(), self._fresh.pop()
-            self._fresh.append(_Segment.joined([older.entries, newer.entries]))
+        # Some segments of like size become one, so that there are few, and each is copied rarely.
+        while len(alike := self._fresh[-MOST_ALIKE:]) == MOST_ALIKE:
+            if len(alike[0].keys) >= 2 * len(alike[-1].keys):
+                break
+            self._fresh[-MOST_ALIKE:] = [_Segment.joined([part.entries for part in alike])]
 
     def _gathered(self) -> _Segment:
         """Return what is beside the base as one segment."""

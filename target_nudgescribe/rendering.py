@@ -35,6 +35,9 @@ LONGEST_COUNT = 31
 LONGEST_CAST = 25
 """Characters of an amount that Arrow may cast: it does not notice when a number overflows."""
 
+LONGEST_SMALL = 14
+"""Characters of one for which half the width is enough, which takes two thirds of the time."""
+
 _EXACT = Context(prec=2 * LONGEST_NUMBER, rounding=ROUND_HALF_EVEN)
 
 _choose: Any = pc.if_else  # its stub allows no scalars among the arrays
@@ -148,14 +151,20 @@ def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
         rounded += result != exact
         return format(result.copy_abs() if result.is_zero() else result, "f")
 
-    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    longest = _longest(texts)
     if longest <= LONGEST_CAST and not holds_any(texts, b"eE"):
+        kind = pa.decimal64(18, digits) if longest <= LONGEST_SMALL else pa.decimal128(38, digits)
         # Arrow takes the same texts for numbers as parse_number, and refuses to lose a digit.
         with suppress(pa.ArrowInvalid):
-            exact: Any = texts.cast(pa.decimal128(38, digits)).cast(pa.string())
+            exact: Any = texts.cast(kind).cast(pa.string())
             return Rendered(exact, {})
     values, faults = _each(texts.to_pylist(), amount, "not_an_amount")
     return Rendered(pa.array(values, pa.string()), faults, rounded)
+
+
+def _longest(texts: pa.StringArray) -> int:
+    """Return the most bytes that a text has."""
+    return int(np.diff(bytes_of(texts)[1]).max(initial=0))
 
 
 def _exact_amount(text: str) -> Decimal:
@@ -169,7 +178,7 @@ def _dates(texts: pa.StringArray, pattern: str) -> Rendered:
     form = DATE_FORMATS.get(pattern)
     if form is None:
         return _texts(texts)
-    if (pc.max(pc.utf8_length(texts)).as_py() or 0) > len("2026-01-02"):
+    if _longest(texts) > len("2026-01-02"):
         moment = pc.match_substring_regex(texts, _ISO_MOMENT)
         texts = pc.if_else(moment, pc.utf8_slice_codeunits(texts, 0, 10), texts)
     render = _day_renderer(pattern)

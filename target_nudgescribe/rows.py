@@ -99,8 +99,13 @@ def bytes_of(texts: pa.StringArray) -> tuple[memoryview, NDArray[np.int32]]:
 
 def texts_of(table: pa.Table, name: str) -> pa.StringArray:
     """Return a string column as one array."""
-    array: Any = table.column(name).combine_chunks()
-    return array  # type: ignore[no-any-return]
+    texts: pa.StringArray = whole(table.column(name))
+    return texts
+
+
+def whole(column: pa.ChunkedArray[Any]) -> Any:  # noqa: ANN401 (an array of any type)
+    """Return a column as one array; ``combine_chunks`` copies even what is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
@@ -185,7 +190,7 @@ def from_table(names: Sequence[str], table: pa.Table, first: int) -> Rows:
             missing[name] = pa.repeat(_TRUE, count)
             arrays.append(pa.nulls(count, pa.string()))
             continue
-        array, wrong = _from_arrow(table.column(name).combine_chunks())
+        array, wrong = _from_arrow(whole(table.column(name)))
         arrays.append(array)
         if wrong:
             faults[name] = wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -37,8 +37,15 @@ CHUNK_ROWS = 10_000
 
 CHUNK_BYTES = 16 * 1024 * 1024
 
+PARQUET_ROWS = 40_000
+"""Rows of a Parquet file that are prepared together, unless they have more than CHUNK_BYTES.
+
+They are more than of lines, because two threads prepare them: each call that comes back from Arrow
+waits for Python's lock, and larger chunks need fewer calls.
+"""
+
 AT_ONCE = 2
-"""Chunks of a Parquet file that are prepared side by side."""
+"""Chunks of a Parquet file that are prepared side by side, while one more waits."""
 
 SCHEMES = ("", "file", "s3", "gs", "az")
 """Where files of BATCH messages may be; without a scheme it is a local path.
@@ -126,7 +133,8 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
     try:
         local = _local_file(path) if scheme in {"", "file"} else None
         if local and compression is None:
-            file: IO[bytes] = local.open("rb")
+            # Arrow's own, because its threads would wait for Python's lock to read another.
+            file = cast("IO[bytes]", pa.OSFile(str(local), "rb"))
         else:
             how = ".gz" if compression == "gzip" else "disable"
             file = open_object(str(local or path), "rb", storage_options(path), compression=how)
@@ -154,16 +162,21 @@ def _local_file(url: str) -> Path:
 def parquet_batches(file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a Parquet file.
 
+    Args:
+        file: At any place; it can be searched.
+        rows: The most that come together; fewer do if they have more than :data:`CHUNK_BYTES`.
+
     Raises:
         BatchFileError: for a file whose parts are too large to be held.
     """
     parquet = pq.ParquetFile(file)
     told = parquet.metadata
-    groups = (told.row_group(number) for number in range(told.num_row_groups))
-    if any(group.total_byte_size > MOST_GROUP_BYTES for group in groups):
+    sizes = [told.row_group(number).total_byte_size for number in range(told.num_row_groups)]
+    if max(sizes, default=0) > MOST_GROUP_BYTES:
         problem = f"A row group of a Parquet file has more than {MOST_GROUP_BYTES} bytes"
         raise BatchFileError(problem, advice="Let the tap write smaller row groups.")
-    yield from parquet.iter_batches(rows)
+    fit = CHUNK_BYTES * told.num_rows // max(1, sum(sizes))
+    yield from parquet.iter_batches(max(1, min(rows, fit)))
 
 
 def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -261,6 +274,7 @@ class CustomersSink(NudgescribeSink):
             lambda part: self.customers.prepare(from_table(self.records.names, *part)),
             self._numbered(file),
             parallel=AT_ONCE,
+            spare=1,
         ):
             self._tally(prepared.rows)
             self.customers.absorb(prepared)
@@ -268,7 +282,7 @@ class CustomersSink(NudgescribeSink):
     def _numbered(self, file: IO[bytes]) -> Iterator[tuple[pa.Table, int]]:
         """Yield the rows of a file and the number of the first, before earlier ones are counted."""
         number = self._next_number
-        for batch in parquet_batches(file, self.records.most):
+        for batch in parquet_batches(file, PARQUET_ROWS):
             yield pa.Table.from_batches([batch]), number
             number += batch.num_rows
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
+import pyarrow as pa
 from singer_sdk import Target
 from singer_sdk import typing as th
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
@@ -344,6 +345,8 @@ class TargetNudgescribe(Target):
         ending = "failed"
         # Rows are short-lived tuples: a look at each of them finds nothing to collect.
         gc.set_threshold(GARBAGE)
+        # Arrow's own gives memory back at once and takes it anew, for which threads wait.
+        pa.set_memory_pool(pa.system_memory_pool())
         try:
             if self.errand.replay:
                 file_input = io.BytesIO(b"".join(_replayed(self.errand.replay)))
