@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from target_nudgescribe.fingerprints import in_order
 from target_nudgescribe.rows import texts_of
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def last_of_each_key(
     checked: Checked, keys: NDArray[np.uint64], rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], Checked]:
     """Return the last row of each key; what it leaves alone comes from the rows before it."""
-    order = rows[np.argsort(keys[rows, 0], kind="stable")]
+    order = rows[in_order(keys[rows, 0])]
     new = np.append(True, (keys[order[1:]] != keys[order[:-1]]).any(axis=1))
     if new.all():
         return rows, checked

@@ -48,8 +48,11 @@ def _cells(column: pa.StringArray) -> pa.StringArray:
         tests.append(pc.equal(column, pa.scalar("")))
     if not tests:
         return column
-    doubled = pc.replace_substring(column, '"', '""') if b'"' in signs else column
-    quoted: pa.StringArray = _choose(reduce(pc.or_, tests), _join('"', doubled, '"', ""), column)
+    marked: Any = reduce(pc.or_, tests).fill_null(False)  # noqa: FBT003 (a value)
+    some = column.filter(marked)
+    if b'"' in signs:
+        some = pc.replace_substring(some, '"', '""')
+    quoted: pa.StringArray = pc.replace_with_mask(column, marked, _join('"', some, '"', ""))
     return quoted
 
 

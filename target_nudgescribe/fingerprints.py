@@ -58,6 +58,16 @@ def prints(texts: pa.StringArray, salt: bytes) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
 
 
+def in_order(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return the places of keys in the order of the keys, equal ones in that of their places."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        # A stable sort takes five times as long, and keys seldom come twice.
+        order = np.argsort(keys, kind="stable")
+    return order
+
+
 def definitions_print(fields: Iterable[ProfileField]) -> int:
     """Return a print of field definitions: it changes when a refused row may be taken."""
     told = sorted(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from target_nudgescribe.fingerprints import in_order
 from target_nudgescribe.storage import StorageError
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class _Segment:
     def of(cls, entries: NDArray[np.void]) -> _Segment:
         keys = np.ascontiguousarray(entries["key"])
         if len(keys) > 1 and not (keys[:-1] < keys[1:]).all():
-            # A stable sort keeps the order of time; the last entry of a key is the one that holds.
-            order = np.argsort(keys, kind="stable")
+            # The last entry of a key is the one that holds.
+            order = in_order(keys)
             keys = keys[order]
             last = np.append(keys[:-1] != keys[1:], True)
             entries, keys = _chosen(entries, order[last]), keys[last]
@@ -85,8 +86,10 @@ class _Segment:
     @classmethod
     def joined(cls, parts: Sequence[NDArray[np.void]]) -> _Segment:
         """Return entries of several segments, the older ones first, as one."""
-        whole = np.concatenate([part.view(_BYTES) for part in parts])
-        return cls.of(whole.view(ENTRY))
+        parts = [part for part in parts if len(part)] or [np.zeros(0, ENTRY)]
+        if len(parts) == 1:
+            return cls.of(parts[0])
+        return cls.of(np.concatenate([part.view(_BYTES) for part in parts]).view(ENTRY))
 
     def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return where each key would be, and whether it is there."""
@@ -210,15 +213,21 @@ class Ledger:
 
     def _in_order(self) -> Iterator[NDArray[np.void]]:
         """Yield all entries in the order of their keys, not too many at once."""
-        base, fresh = self._base, self._gathered()
-        before = 0
-        for start in range(0, max(len(base.keys), 1), AT_ONCE):
-            end = start + AT_ONCE
-            last = end >= len(base.keys)
-            until = len(fresh.keys) if last else int(np.searchsorted(fresh.keys, base.keys[end]))
-            parts = [base.entries[start:end], fresh.entries[before:until]]
-            yield _Segment.joined(parts).entries
-            before = until
+        segments = [self._base, *self._fresh]
+        number = max(1, sum(len(segment.keys) for segment in segments) // AT_ONCE)
+        # Keys are prints: equal parts of their range hold about as many.
+        bounds = np.array([(part << 64) // number for part in range(1, number)], np.uint64)
+        places = [
+            [0, *np.searchsorted(segment.keys, bounds).tolist(), len(segment.keys)]
+            for segment in segments
+        ]
+        for part in range(number):
+            yield _Segment.joined(
+                [
+                    segment.entries[place[part] : place[part + 1]]
+                    for segment, place in zip(segments, places, strict=True)
+                ]
+            ).entries
 
     def _take_in(self, segment: _Segment) -> None:
         """Change the entries of known keys in place, and keep new ones beside the base."""
@@ -238,8 +247,7 @@ class Ledger:
 
     def _gathered(self) -> _Segment:
         """Return what is beside the base as one segment."""
-        whole = [segment.entries for segment in self._fresh] or [np.zeros(0, ENTRY)]
-        self._fresh = [_Segment.joined(whole)]
+        self._fresh = [_Segment.joined([segment.entries for segment in self._fresh])]
         return self._fresh[0]
 
     def _load(self) -> None:
@@ -308,7 +316,9 @@ def _chosen(entries: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.v
 def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]], told: Mapping[str, str]) -> None:
     # Prints do not compress, and everything else is little.
     schema = _SCHEMA.with_metadata(dict(told))
-    with pq.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(
+        file, schema, compression="none", use_dictionary=False, write_statistics=False
+    ) as writer:
         for entries in parts:
             columns = [pa.array(np.ascontiguousarray(entries[name])) for name in _KEPT]
             writer.write_table(pa.table(columns, schema=schema))
