@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from target_nudgescribe import ledger as books
 from target_nudgescribe.ledger import REJECTED, SENT, UNCERTAIN, Ledger, new_entries
 from target_nudgescribe.lock import LockedError, lock
 from target_nudgescribe.storage import Storage
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 def prints(*numbers: int) -> Any:
     return np.array([[number, number + 1] for number in numbers], np.uint64).reshape(-1, 2)
+
+
+def spread(*numbers: int) -> Any:
+    """Return prints that are far from each other, as real ones are."""
+    return prints(*(number << 59 for number in numbers))
 
 
 STEPS = st.lists(
@@ -36,15 +42,17 @@ def test_the_last_entry_of_a_key_holds_however_often_it_is_read_and_compacted(
 ) -> None:
     storage = Storage(str(tmp_path_factory.mktemp("ledger")))
     ledger, truth = Ledger(storage), {}
-    for number, (keys, row, status) in enumerate(steps):
-        if keys:
-            ledger.record(new_entries(prints(*keys), prints(*[row] * len(keys)), status))
-            truth.update(dict.fromkeys(keys, (row, status)))
-        if number in reopened:
-            ledger.compact()
-        if number + 1 in reopened:
-            ledger = Ledger(storage)
-    found = Ledger(storage).find(prints(*range(21)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(books, "AT_ONCE", 2)
+        for number, (keys, row, status) in enumerate(steps):
+            if keys:
+                ledger.record(new_entries(spread(*keys), prints(*[row] * len(keys)), status))
+                truth.update(dict.fromkeys(keys, (row, status)))
+            if number in reopened:
+                ledger.compact()
+            if number + 1 in reopened:
+                ledger = Ledger(storage)
+    found = Ledger(storage).find(spread(*range(21)))
     told = {key: (int(e["row"]), int(e["status"])) for key, e in enumerate(found) if e["status"]}
     assert told == truth
 
