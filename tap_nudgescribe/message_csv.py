@@ -259,8 +259,12 @@ class _CleanText(io.RawIOBase):
             ApiError: when it cannot be downloaded.
         """
         failure, self._failure = self._failure, None
-        if failure:
-            raise failure
+        try:
+            if failure:
+                raise failure
+        finally:
+            # Its frames would keep it alive, and the parser with it.
+            del failure
 
     def readable(self) -> bool:
         return True

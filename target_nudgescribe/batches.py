@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from target_nudgescribe.ledger import Ledger
-    from target_nudgescribe.lock import Lock
     from target_nudgescribe.validation import Checked
 
 
@@ -68,7 +67,6 @@ class GroupWork:
     Attributes:
         group_id: The group.
         ledger: What was sent to it.
-        lock: The right to write that ledger; None without storage.
         ready: Rows to be uploaded, by their set of fields.
         queued: Rows that the API says it will have, to be read back until they are there.
         doubted: Rows whose upload got no sound answer, to be read back once.
@@ -78,7 +76,6 @@ class GroupWork:
 
     group_id: str
     ledger: Ledger
-    lock: Lock | None
     ready: dict[tuple[str, ...], list[Ready]] = field(default_factory=dict)
     queued: list[Ready] = field(default_factory=list)
     doubted: list[Ready] = field(default_factory=list)

@@ -80,6 +80,8 @@ class CustomerStream:
         valid[[fault.row for fault in faults]] = False
         self.keyless += len({f.row for f in faults if self._concerns_key(f)})
         self._refuse(prepared, faults, valid)
+        for work in self.works.values():
+            work.ledger.hold()
         for number, group_id in enumerate(group_ids):
             places = np.flatnonzero(valid & (groups == number))
             wrong = np.flatnonzero(~valid & (groups == number))

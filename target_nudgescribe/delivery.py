@@ -71,8 +71,6 @@ class Delivery:
             return
         route.interruption.check()
         self._batches += 1
-        if work.lock:
-            work.lock.renew()
         work.ledger.intend(ready.keys)
         verdict = Verdict(len(ready))
         first = route.config["server_validation"] == "before_upload"

@@ -142,9 +142,14 @@ class JsonRecords:
         if len(records) == _count(lines):
             self._add(records, _Origin(self._position, lines, are_messages=False))
             return
-        for line in io.BytesIO(lines):
-            if line.strip():
+        # One line must not change how its neighbours are read.
+        for line in filter(bytes.strip, io.BytesIO(lines)):
+            try:
+                record = self._records.decode(line)
+            except UNFIT:
                 self.add(record_of(line), len(line))
+            else:
+                self._add([record], _Origin(self._position, line, are_messages=False))
 
     def add(self, record: Mapping[str, Any], size: int) -> None:
         """Take what msgspec refuses: NaN, lone surrogates, and columns without a schema.

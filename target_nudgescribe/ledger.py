@@ -15,7 +15,7 @@ from target_nudgescribe.fingerprints import in_order
 from target_nudgescribe.storage import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,7 +56,10 @@ _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(ENTRY[name])) for name in _KEPT]
 MOST_CODES = 255
 
 FILTER_BITS = 24
-"""First bits of a key's print by which most unknown keys are told without a search."""
+"""First bits of a print, at most, by which most unknown keys are told without a search."""
+
+FILTER_ROOM = 16
+"""Places of the filter, at least, for each key, up to the most bits."""
 
 MOST_ALIKE = 4
 """Segments of like size that are searched one after the other before they become one."""
@@ -112,9 +115,16 @@ class Ledger:
     Args:
         storage: The ledger's own folder.
         writable: Whether what is recorded is kept, and not in memory alone.
+        hold: Called before each write; raises when another run may write here.
     """
 
-    def __init__(self, storage: Storage, *, writable: bool = True) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        writable: bool = True,
+        hold: Callable[[], object] = lambda: None,
+    ) -> None:
         """Read the ledger.
 
         Raises:
@@ -122,8 +132,10 @@ class Ledger:
         """
         self._storage = storage
         self._writable = writable
+        self.hold = hold
         self._base = _Segment.of(np.zeros(0, ENTRY))
-        self._filter = np.zeros(2**FILTER_BITS, bool)
+        self._filter = np.zeros(2**10, bool)
+        self._known = 0
         self._fresh: list[_Segment] = []
         self._generation = 0
         self._deltas = 0
@@ -140,7 +152,7 @@ class Ledger:
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.void]:
         """Return the entry of each key, of status 0 for an unknown one, and mark it as seen."""
         found = np.zeros(len(keys), ENTRY)
-        todo = np.flatnonzero(self._filter[_first_bits(keys[:, 0])])
+        todo = np.flatnonzero(self._filter[self._places(keys[:, 0])])
         # A search in order finds its way in the processor's cache.
         todo = todo[np.argsort(keys[todo, 0])]
         for segment in [self._base, *reversed(self._fresh)]:
@@ -156,7 +168,11 @@ class Ledger:
         """Make durable that keys which are known may soon hold something else in the account.
 
         If the run dies before :meth:`record`, the next one sends their rows whatever they are.
+
+        Raises:
+            LockedError: when another run has taken the ledger.
         """
+        self.hold()
         known = keys[self.find(keys)["status"] != 0]
         if self._writable and len(known):
             doubtful = new_entries(known, known, UNCERTAIN)
@@ -171,6 +187,7 @@ class Ledger:
             return
         segment = _Segment.of(entries)
         if self._writable:
+            self.hold()
             self._write_delta(segment)
             self._deltas += 1
         self._take_in(segment)
@@ -204,6 +221,7 @@ class Ledger:
         """Write one base instead of base and deltas."""
         if not self._writable or not self._deltas:
             return
+        self.hold()
         self._generation += 1
         with self._storage.writing(self._base_name()) as file:
             _write(file, self._in_order(), {})
@@ -237,13 +255,28 @@ class Ledger:
         self._base.entries.view(_BYTES)[places[same]] = known.view(_BYTES)
         if not same.all():
             new = np.flatnonzero(~same)
-            self._filter[_first_bits(segment.keys[new])] = True
             self._fresh.append(_Segment(segment.keys[new], _chosen(segment.entries, new)))
+            self._mark(self._fresh[-1].keys)
         # Some segments of like size become one, so that there are few, and each is copied rarely.
         while len(alike := self._fresh[-MOST_ALIKE:]) == MOST_ALIKE:
             if len(alike[0].keys) >= 2 * len(alike[-1].keys):
                 break
             self._fresh[-MOST_ALIKE:] = [_Segment.joined([part.entries for part in alike])]
+
+    def _mark(self, keys: NDArray[np.uint64]) -> None:
+        """Let the filter pass keys that are in a segment now; it grows with them."""
+        self._known += len(keys)
+        if len(self._filter) < min(self._known * FILTER_ROOM, 2**FILTER_BITS):
+            bits = (4 * self._known * FILTER_ROOM).bit_length()
+            self._filter = np.zeros(2 ** min(bits, FILTER_BITS), bool)
+            for segment in [self._base, *self._fresh]:
+                self._filter[self._places(segment.keys)] = True
+        self._filter[self._places(keys)] = True
+
+    def _places(self, keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return where the filter tells of keys: by their first bits."""
+        bits = len(self._filter).bit_length() - 1
+        return (keys >> np.uint64(64 - bits)).astype(np.intp)
 
     def _gathered(self) -> _Segment:
         """Return what is beside the base as one segment."""
@@ -263,7 +296,7 @@ class Ledger:
             self.lost = base is None
             if base is not None:
                 self._base = _Segment.of(_read(base)[0])
-                self._filter[_first_bits(self._base.keys)] = True
+                self._mark(self._base.keys)
         while (file := self._storage.open(self._delta_name(self._deltas))) is not None:
             entries, told = _read(file)
             if int(told["generation"]) != self._generation:
@@ -302,10 +335,6 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     entries["time"], entries["status"], entries["code"] = int(time.time()), status, codes
     entries["seen"] = True
     return entries
-
-
-def _first_bits(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
-    return (keys >> np.uint64(64 - FILTER_BITS)).astype(np.intp)
 
 
 def _chosen(entries: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.void]:

@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.private_files import private_folder
@@ -54,13 +54,15 @@ class Lock:
     def renew(self) -> None:
         """Hold an object store's lock for longer, when half of its time is over.
 
+        One that has run out is still there, unless another run has taken it.
+
         Raises:
-            LockedError: when another run has taken it meanwhile.
+            LockedError: when one has.
         """
         if self._release or time.time() < self.until - LIFE_SECONDS / 2:
             return
         found = self.storage.version(NAME)
-        if _holder(found) != self.run_id:
+        if _read(found)[0] != self.run_id:
             raise _locked(self.storage)
         self.until = _hold(self.storage, self.run_id, found)
 
@@ -70,7 +72,7 @@ class Lock:
             self._release()
             return
         found = self.storage.version(NAME)
-        if _holder(found) == self.run_id:
+        if _read(found)[0] == self.run_id:
             self.storage.replace(NAME, _told(self.run_id, 0), found)
 
 
@@ -87,7 +89,7 @@ def lock(storage: Storage, run_id: str) -> Lock:
         local._release = weakref.finalize(local, os.close, descriptor)  # noqa: SLF001 (its maker)
         return local
     found = storage.version(NAME)
-    if _holder(found):
+    if _read(found)[1] > time.time():
         raise _locked(storage)
     return Lock(storage, run_id, _hold(storage, run_id, found))
 
@@ -133,10 +135,10 @@ def _told(run_id: str, until: float) -> bytes:
     return json.dumps({"run_id": run_id, "until": until}).encode()
 
 
-def _holder(found: Version | None) -> str | None:
-    """Return the run that a lock belongs to; None when it is over, or there is none."""
-    told = json.loads(found.content) if found else {"until": 0}
-    return str(told["run_id"]) if told["until"] > time.time() else None
+def _read(found: Version | None) -> tuple[str, float]:
+    """Return the run that has a lock, and until when; a time long ago when there is none."""
+    told: dict[str, Any] = json.loads(found.content) if found else {"run_id": "", "until": 0}
+    return told["run_id"], told["until"]
 
 
 def _locked(storage: Storage) -> LockedError:

@@ -279,8 +279,8 @@ def _created_field(scene: Scene, record: Record, wanted: Record) -> str:
 def apply_publication(scene: Scene, record: Record) -> str:
     """Publish a campaign that is not published yet, once a record; return the outcome.
 
-    A record that has published a run does not publish the next one, which a rerun may have made
-    since: nobody asked for that.
+    A record that has published a run, or found it published, does not publish the next one, which
+    a rerun may have made since: nobody asked for that.
     """
     campaign_id = str(record.get("campaign_id") or "")
     campaign = _campaign(scene, campaign_id)
@@ -289,10 +289,9 @@ def apply_publication(scene: Scene, record: Record) -> str:
     if known["status"] == books.SENT:
         return "unchanged"
     number = _run_number(campaign)
-    if known["status"] == books.UNCERTAIN and _is_published(campaign, int(known["row"])):
+    begun = int(known["row"]) if known["status"] == books.UNCERTAIN else number
+    if _is_published(campaign, begun):
         scene.books.record(books.new_entries(key, key, books.SENT))
-        return "unchanged"
-    if _is_published(campaign, number):
         return "unchanged"
     if scene.workspace.dry_run:
         return "planned"

@@ -292,8 +292,13 @@ def _text(value: Any) -> str | None:  # noqa: ANN401, C901, PLR0911, PLR0912 (a 
             return value.isoformat()
         case msgspec.Raw():
             text = bytes(value)
-            return text.decode() if text[:1] in b"{[" else _text(loads(text))
+            try:
+                return text.decode() if text[:1] in b"{[" else _text(loads(text))
+            except UnicodeDecodeError:
+                raise _FaultyError(code="not_unicode") from None
         case dict() | list():
+            if not _is_finite(value):
+                raise _FaultyError(code="not_finite")
             try:
                 return _JSON.encode(value).decode()
             except (UnicodeEncodeError, ValueError):
@@ -302,6 +307,19 @@ def _text(value: Any) -> str | None:  # noqa: ANN401, C901, PLR0911, PLR0912 (a 
             raise _FaultyError(code="not_unicode")
         case _:
             return str(value)
+
+
+def _is_finite(value: Any) -> bool:  # noqa: ANN401 (JSON)
+    """Say whether no number in a value is NaN or infinite, which JSON cannot say."""
+    match value:
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+        case float():
+            return math.isfinite(value)
+        case _:
+            return True
 
 
 def _from_arrow(array: Any) -> tuple[pa.StringArray, Faults]:  # noqa: ANN401 (any Arrow type)

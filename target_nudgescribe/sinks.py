@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -25,12 +24,14 @@ from target_nudgescribe.rows import Rows, from_dicts, from_table, record_of
 from target_nudgescribe.singer import READ_BYTES, line_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
     from target_nudgescribe.target import TargetNudgescribe
+
+Piece = TypeVar("Piece")
 
 CHUNK_ROWS = 10_000
 """Rows that are decoded and checked together."""
@@ -38,7 +39,7 @@ CHUNK_ROWS = 10_000
 CHUNK_BYTES = 16 * 1024 * 1024
 
 PARQUET_ROWS = 40_000
-"""Rows of a Parquet file that are prepared together, unless they have more than CHUNK_BYTES.
+"""Rows of a Parquet file that are prepared together, unless fewer have :data:`CHUNK_BYTES`.
 
 They are more than of lines, because two threads prepare them: each call that comes back from Arrow
 waits for Python's lock, and larger chunks need fewer calls.
@@ -118,13 +119,14 @@ def require_keys(stream: str, key_properties: Iterable[str], found: Iterable[str
         raise MissingKeyPropertiesError(problem)
 
 
-@contextmanager
-def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
-    """Open a file of a BATCH message, and say so when it cannot be read.
+def pieces_of(
+    path: str, compression: str | None, split: Callable[[IO[bytes]], Iterator[Piece]]
+) -> Iterator[Piece]:
+    """Yield what a file of a BATCH message holds, and say so when it cannot be read.
 
     Raises:
         BatchFileError: for a place of another kind than :data:`SCHEMES`, what is no plain file,
-            and one that cannot be read.
+            and one that cannot be read. What goes wrong with the pieces elsewhere stays as it is.
     """
     scheme = urlsplit(path).scheme
     if scheme not in SCHEMES:
@@ -139,7 +141,7 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
             how = ".gz" if compression == "gzip" else "disable"
             file = open_object(str(local or path), "rb", storage_options(path), compression=how)
         with file:
-            yield file
+            yield from split(file)
     except NudgescribeError:
         raise
     except Exception as error:  # noqa: BLE001 (each storage and codec has its own)
@@ -150,7 +152,7 @@ def batch_file(path: str, compression: str | None) -> Iterator[IO[bytes]]:
 
 def _local_file(url: str) -> Path:
     """Return the path of a local URL, whether its writer has quoted it or not."""
-    path = url.removeprefix("file://")
+    path = url.removeprefix("file:").removeprefix("//")
     for candidate in (Path(path), Path(unquote(path))):
         # A pipe or a device would never end.
         if candidate.is_file():
@@ -159,39 +161,49 @@ def _local_file(url: str) -> Path:
     raise BatchFileError(problem)
 
 
-def parquet_batches(file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file.
-
-    Args:
-        file: At any place; it can be searched.
-        rows: The most that come together; fewer do if they have more than :data:`CHUNK_BYTES`.
+def parquet_batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file, :data:`CHUNK_ROWS` at once.
 
     Raises:
         BatchFileError: for a file whose parts are too large to be held.
     """
     parquet = pq.ParquetFile(file)
     told = parquet.metadata
-    sizes = [told.row_group(number).total_byte_size for number in range(told.num_row_groups)]
-    if max(sizes, default=0) > MOST_GROUP_BYTES:
+    groups = (told.row_group(number) for number in range(told.num_row_groups))
+    if any(group.total_byte_size > MOST_GROUP_BYTES for group in groups):
         problem = f"A row group of a Parquet file has more than {MOST_GROUP_BYTES} bytes"
         raise BatchFileError(problem, advice="Let the tap write smaller row groups.")
-    fit = CHUNK_BYTES * told.num_rows // max(1, sum(sizes))
-    yield from parquet.iter_batches(max(1, min(rows, fit)))
+    yield from parquet.iter_batches(CHUNK_ROWS)
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield as many rows at once as are worth the calls, and as the memory allows."""
+    parts: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        parts.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= PARQUET_ROWS or size >= CHUNK_BYTES:
+            yield pa.Table.from_batches(parts)
+            parts, rows, size = [], 0, 0
+    if parts:
+        yield pa.Table.from_batches(parts)
 
 
 def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the records of BATCH files one by one."""
     for path in paths:
-        with batch_file(path, encoding.get("compression")) as file:
-            if encoding.get("format") == BatchFileFormat.PARQUET:
-                for batch in parquet_batches(file, CHUNK_ROWS):
-                    yield from batch.to_pylist()
-                continue
-            for lines in _blocks_of(file):
-                yield from (record_of(line) for line in io.BytesIO(lines) if line.strip())
+        if encoding.get("format") == BatchFileFormat.PARQUET:
+            for batch in pieces_of(path, encoding.get("compression"), parquet_batches):
+                yield from batch.to_pylist()
+            continue
+        for lines in pieces_of(path, encoding.get("compression"), line_pieces):
+            yield from (record_of(line) for line in io.BytesIO(lines) if line.strip())
 
 
-def _blocks_of(file: IO[bytes]) -> Iterator[bytes]:
+def line_pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield blocks of whole lines of a file."""
     return line_blocks(lambda: file.read(READ_BYTES), lambda: "A line of a BATCH file")
 
 
@@ -248,7 +260,8 @@ class CustomersSink(NudgescribeSink):
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
         """Send everything that has come, and make sure of it."""
-        self._absorb_records()
+        while self.records.waiting:
+            self._absorb_records()
         self._absorb_dicts()
         self.customers.finish()
 
@@ -260,31 +273,30 @@ class CustomersSink(NudgescribeSink):
         if self.target.errand.seed:
             return
         for path in files:
-            with batch_file(path, encoding.compression) as file:
-                if encoding.format == BatchFileFormat.PARQUET:
-                    self._absorb_parquet(file)
-                    continue
-                for lines in _blocks_of(file):
-                    self.records.add_records(lines)
-                self._absorb_records()
+            if encoding.format == BatchFileFormat.PARQUET:
+                self._absorb_parquet(pieces_of(path, encoding.compression, parquet_batches))
+                continue
+            for lines in pieces_of(path, encoding.compression, line_pieces):
+                self.records.add_records(lines)
+            self._absorb_records()
 
-    def _absorb_parquet(self, file: IO[bytes]) -> None:
+    def _absorb_parquet(self, batches: Iterable[pa.RecordBatch]) -> None:
         # Almost nothing of the preparation holds Python's lock, so that threads are of use.
         for prepared in ordered_map(
             lambda part: self.customers.prepare(from_table(self.records.names, *part)),
-            self._numbered(file),
+            self._numbered(batches),
             parallel=AT_ONCE,
             spare=1,
         ):
             self._tally(prepared.rows)
             self.customers.absorb(prepared)
 
-    def _numbered(self, file: IO[bytes]) -> Iterator[tuple[pa.Table, int]]:
-        """Yield the rows of a file and the number of the first, before earlier ones are counted."""
+    def _numbered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Table, int]]:
+        """Yield rows and the number of the first, before earlier ones are counted."""
         number = self._next_number
-        for batch in parquet_batches(file, PARQUET_ROWS):
-            yield pa.Table.from_batches([batch]), number
-            number += batch.num_rows
+        for table in _together(batches):
+            yield table, number
+            number += table.num_rows
 
     @property
     def _next_number(self) -> int:

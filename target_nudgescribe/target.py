@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -32,7 +33,7 @@ from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.ledger import Ledger, is_kept
-from target_nudgescribe.lock import lock
+from target_nudgescribe.lock import Lock, lock
 from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
@@ -115,9 +116,11 @@ class TargetNudgescribe(Target):
         self.outcomes = RunOutcomes(self.run_id)
         self._streams: dict[str, CustomerStream] = {}
         self._works: dict[tuple[str, str], GroupWork] = {}
+        self._locks: list[Lock] = []
         self._bookmarked: dict[str, bool] = {}
         self._complete: dict[str, int] = {}
         self._ending = False
+        self._draining = False
 
     @override
     @classmethod
@@ -217,8 +220,7 @@ class TargetNudgescribe(Target):
         key = (stream, group_id)
         if key not in self._works:
             place = self._ledger_place(stream, group_id)
-            held = None if self.errand.dry_run else lock(place, self.run_id)
-            work = GroupWork(group_id, Ledger(place, writable=not self.errand.dry_run), held)
+            work = GroupWork(group_id, self._open_ledger(place))
             self._works[key] = work
             if work.ledger.lost:
                 self.warn(
@@ -227,14 +229,30 @@ class TargetNudgescribe(Target):
                 )
         return self._works[key]
 
+    def _open_ledger(self, place: Storage) -> Ledger:
+        if self.errand.dry_run:
+            return Ledger(place, writable=False)
+        held = lock(place, self.run_id)
+        self._locks.append(held)
+        return Ledger(place, hold=held.renew)
+
     def _ledger_place(self, stream: str, group_id: str) -> Storage:
         return self.storage.below("ledgers", self.config["workspace_id"], group_id, stream)
 
     # Messages
 
     def drain_if_old(self) -> None:
-        """Send what waits, and the state, when the SDK's time between two states is over."""
-        self._handle_max_record_age()
+        """Send what waits, and the state, when the SDK's time between two states is over.
+
+        Sending takes rows in, which asks again: that does not begin anew.
+        """
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            self._handle_max_record_age()
+        finally:
+            self._draining = False
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
@@ -295,10 +313,9 @@ class TargetNudgescribe(Target):
 
     def _unlock(self) -> None:
         """Let the next run in."""
-        for work in self._works.values():
-            if work.lock:
-                work.lock.release()
-                work.lock = None
+        with ExitStack() as every:
+            while self._locks:
+                every.callback(self._locks.pop().release)
 
     def _finish(self) -> None:
         """Do what is done once, after the last row and before the last state."""

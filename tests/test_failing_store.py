@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig, StorageTarget
 
@@ -15,7 +17,8 @@ from tap_nudgescribe import errors
 from tap_nudgescribe.batch_files import BatchFiles, arrow_schema
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.message_sources import Run, storage_source
-from target_nudgescribe.lock import LockedError, lock
+from target_nudgescribe.ledger import SENT, Ledger, new_entries
+from target_nudgescribe.lock import LIFE_SECONDS, LockedError, lock
 from target_nudgescribe.storage import Storage, StorageError
 from tests.sandbox import truth
 from tests.sandbox.day import live_a_day
@@ -141,6 +144,29 @@ def test_a_lock_whose_answer_is_lost_is_held(bucket: Bucket) -> None:
         lock(storage, "two")
     held.release()
     lock(storage, "two").release()
+
+
+def test_a_lock_that_has_run_out_is_still_there_unless_another_run_has_taken_it(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(f"{bucket.root}/state")
+    clock = [time.time()]
+    monkeypatch.setattr("target_nudgescribe.lock.time", SimpleNamespace(time=lambda: clock[0]))
+    held = lock(storage, "one")
+    clock[0] += LIFE_SECONDS + 1
+    held.renew()
+    with pytest.raises(LockedError):
+        lock(storage, "two")
+    clock[0] += LIFE_SECONDS + 1
+    other = lock(storage, "two")
+    ledger = Ledger(storage, hold=held.renew)
+    keys = np.array([[1, 1]], np.uint64)
+    with pytest.raises(LockedError):
+        ledger.record(new_entries(keys, keys, SENT))
+    held.release()
+    with pytest.raises(LockedError):
+        lock(storage, "three")
+    other.release()
 
 
 def test_a_store_that_fails_is_not_taken_for_another_run(bucket: Bucket) -> None:

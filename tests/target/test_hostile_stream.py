@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -15,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_nudgescribe import singer, sinks
+from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.rejects import masked
 from target_nudgescribe.storage import safe_name
+from target_nudgescribe.target import Errand
 from tests.raw_server import RawServer, answer
 from tests.target.sending import row, schema, state
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from target_nudgescribe.prepared import Prepared
     from tests.target.sending import Sending
 
 WRONG = {"birthday": "canary"}
@@ -183,6 +187,54 @@ def test_a_batch_file_that_cannot_be_read_ends_the_run(  # noqa: PLR0913 (a tabl
     assert words in sent.logged
     assert "defect" not in sent.logged
     assert "canary" not in sent.logged
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_what_goes_wrong_with_the_rows_of_a_batch_file_is_no_fault_of_the_file(
+    send: Sending, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    path = send.folder / f"rows.{form}"
+    if form == "jsonl":
+        path.write_text('{"first_name": "canary"}\n')
+    else:
+        pq.write_table(pa.table({"first_name": ["canary"]}), path)
+    message = batch(path.as_uri(), form=form)
+    sent = send(schema(), message, state())
+    assert (sent.code, sent.states) == (1, [])
+    assert "lacks the key properties ref" in sent.logged
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "canary")
+
+    monkeypatch.setattr(CustomerStream, "absorb", full)
+    sent = send(schema(key=()), message, state())
+    assert (sent.code, sent.states) == (1, [])
+    assert "No space left on device" in sent.logged
+    assert "canary" not in sent.logged
+
+
+def test_a_parquet_file_is_held_only_in_pieces(
+    send: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(sinks, "PARQUET_ROWS", 25)
+    monkeypatch.setattr(sinks, "CHUNK_BYTES", 40_000)
+    chunks = []
+    absorb = CustomerStream.absorb
+
+    def seen(stream: CustomerStream, prepared: Prepared) -> None:
+        chunks.append(len(prepared.rows))
+        absorb(stream, prepared)
+
+    monkeypatch.setattr(CustomerStream, "absorb", seen)
+    path = send.folder / "rows.parquet"
+    for text, sizes in (("x", [30, 30, 10]), ("x" * 3000, [20, 20, 20, 10])):
+        # The file says how long the texts are in a dictionary, which is little.
+        records = [row(number, first_name=text)["record"] for number in range(70)]
+        pq.write_table(pa.Table.from_pylist(records), path)
+        chunks.clear()
+        send(schema(), batch(path.as_uri(), form="parquet"), errand=Errand(dry_run=True))
+        assert chunks == sizes
 
 
 def test_a_long_batch_file_is_held_only_in_pieces(

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from tap_nudgescribe.errors import UploadRefusedError
 from tap_nudgescribe.object_stores import LISTERS, open_object, storage_options
+from target_nudgescribe import singer
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.lock import LockedError, lock
 from target_nudgescribe.storage import Storage
+from target_nudgescribe.target import Errand, TargetNudgescribe
 from tests.object_stores import STORES
 from tests.sandbox import Fault
 from tests.target.sending import row, schema, state
@@ -78,10 +80,21 @@ def test_a_batch_file_is_found_however_its_url_is_written(
     content = json.dumps(row(1)["record"]).encode()
     path.write_bytes(gzip.compress(content) if compression else content)
     message = batch(path, "jsonl", compression)
-    for url in (path.as_uri(), f"file://{path}", str(path)):
+    for url in (path.as_uri(), f"file://{path}", f"file:{path}", str(path)):
         sent = send(schema(), message | {"manifest": [url]})
         assert sent.outcomes().keys() <= {"sent", "unchanged"}, sent.logged
         assert sent.outcomes()
+
+
+def test_rows_that_wait_too_long_are_sent_however_many_a_block_holds(
+    send: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sending takes in what waits, which asks again whether it has waited too long.
+    monkeypatch.setattr(TargetNudgescribe, "_MAX_RECORD_AGE_IN_MINUTES", -1)
+    monkeypatch.setattr(singer, "READ_BYTES", 20_000)
+    rows = [row(number) for number in range(450)]
+    sent = send(schema(), *rows, state(), errand=Errand(dry_run=True), batch_size_rows=1)
+    assert (sent.code, sent.outcomes()) == (0, {"planned": 450})
 
 
 def test_rows_of_a_batch_file_keep_their_order_and_their_numbers(send: Sending) -> None:
@@ -153,6 +166,19 @@ def test_a_lock_in_an_object_store_holds_until_it_is_released(state_uri: str) ->
     first.release()
     lock(storage, "two").release()
     assert len(Ledger(storage).unseen()) == 0
+
+
+@LEAKY
+def test_a_run_whose_ledger_is_damaged_leaves_no_lock(send: Sending, state_uri: str) -> None:
+    uri = f"{state_uri}/damaged"
+    place = Storage(uri).below(
+        "ledgers", send.group.workspace_id, send.group.customer_group_id, "people"
+    )
+    place.write("ledger.json", b"[]")
+    for _ in range(2):
+        sent = send(schema(), row(1), state_uri=uri)
+        assert (sent.code, sent.states) == (1, [])
+        assert "is damaged" in sent.logged
 
 
 @LEAKY

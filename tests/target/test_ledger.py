@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_unseen_keys_are_those_that_were_sent_and_not_met(tmp_path: Path) -> Non
     again = Ledger(Storage(str(tmp_path)))
     again.find(prints(2))
     assert again.unseen()["key"].tolist() == [1]
+
+
+def test_a_ledger_of_few_keys_is_small(tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        held = [Ledger(Storage(str(tmp_path / str(number)))) for number in range(50)]
+        for ledger in held:
+            ledger.record(new_entries(spread(*range(20)), spread(*range(20)), SENT))
+        assert tracemalloc.get_traced_memory()[0] < 50 * 2**18
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_second_run_fails_fast_and_the_lock_ends_with_the_first(tmp_path: Path) -> None:

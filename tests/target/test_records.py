@@ -180,6 +180,19 @@ def test_a_record_that_has_published_a_run_does_not_publish_the_next_one(
     assert ready.status == "Published"
 
 
+def test_a_record_that_found_its_campaign_published_does_not_publish_the_next_run(
+    send: Sending,
+) -> None:
+    account, ready = send.sandbox.account, campaign(send, "Ready to Publish")
+    runs.publish(ready, account.now)
+    record = messages("campaign_publications", {"campaign_id": ready.campaign_id})
+    assert send(*record).outcomes("campaign_publications") == {"unchanged": 1}
+    known = account.groups[str(ready.current_run.customer_group_id)]
+    runs.start(account, ready, known, account.now, runs.Plan())
+    assert send(*record).outcomes("campaign_publications") == {"unchanged": 1}
+    assert ready.status == "Ready to publish"
+
+
 def test_a_dry_run_changes_nothing(send: Sending) -> None:
     ready, published = campaign(send, "Ready to Publish"), campaign(send, "Published")
     before = len(send.sandbox.account.groups)

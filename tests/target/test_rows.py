@@ -79,6 +79,27 @@ def test_what_is_no_value_is_a_fault_of_its_row_alone() -> None:
     assert rows.source(3) == {"text": "a"}
 
 
+def test_what_is_no_value_within_an_object_is_a_fault_of_its_row_alone() -> None:
+    rows = read('{"object": {"a": [1, NaN]}}', '{"text": {"a": -Infinity}}', '{"text": "a"}')
+    assert rows.faults == {"object": {0: "not_finite"}, "text": {1: "not_finite"}}
+    reader = waiting(SCHEMA)
+    reader.add_records(b'{"object": {"a": "\xff"}}\n{"object": {"a": 1}}\n')
+    rows = reader.take(1)
+    assert rows.faults == {"object": {0: "not_unicode"}}
+    assert rows.source(1) == {"object": '{"a": 1}'}
+
+
+@pytest.mark.parametrize("neighbour", ['{"odd": 1}', '{"number": NaN}', '{"text": "\\ud800"}', ""])
+def test_a_record_is_read_the_same_whatever_comes_beside_it(neighbour: str) -> None:
+    record = '{"text": 1e5, "object": {"a": [1, 2.50]}}'
+    reader = waiting(SCHEMA)
+    reader.add_records(f"{record}\n{neighbour}\n{record}\n".encode())
+    rows = reader.take(1)
+    alone = read(record).source(0)
+    assert rows.source(0) == rows.source(len(rows) - 1) == alone
+    assert alone == {"text": "1e5", "object": '{"a": [1, 2.50]}'}
+
+
 def test_columns_without_a_schema_are_named() -> None:
     reader = waiting(SCHEMA)
     reader.add_records(b'{"text": "a", "odd": 1.5}')
