@@ -192,7 +192,12 @@ class MessageCsv:
         refusals: list[str] = []
 
         def misfit(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
-            """Note a row; what is wrong with it is raised below, because here it cannot be."""
+            """Note a row; what is wrong with it is raised below, because here it cannot be.
+
+            Arrow parses ahead in a thread of its own, so that this row may come between two checks.
+            """
+            if self._text.failed:
+                return "error"
             if self._options.row_errors == "fail":
                 refusals.append(
                     f"Row {row.number} of a message file has {row.actual_columns} fields, its "
@@ -237,6 +242,10 @@ class _CleanText(io.RawIOBase):
     For Arrow, a file whose reading fails has ended; :meth:`check` tells. An exception that crosses
     Arrow's thread keeps the parser alive, by its frames; if it is that thread that lets go of it
     last, the thread waits for itself, and with all of its few threads Arrow stands still for ever.
+
+    Attributes:
+        bytes_read: How many bytes have been read by now.
+        failed: Whether reading failed. What Arrow tells from then on may be of a row that is cut.
     """
 
     def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
@@ -250,6 +259,7 @@ class _CleanText(io.RawIOBase):
         self._ended = False
         self._failure: BaseException | None = None
         self.bytes_read = 0
+        self.failed = False
 
     def check(self) -> None:
         """Raise what went wrong where Arrow read ahead.
@@ -274,8 +284,10 @@ class _CleanText(io.RawIOBase):
             return self._read(size)
         except BaseException as failure:  # noqa: BLE001 (an interruption as well)
             self._failure = failure
-            self._ready, self._ended = b"", True
-            return b""
+            self.failed = self._ended = True
+            # The rest still goes: it ends with a whole character, and Arrow decodes the last row.
+            rest, self._ready = self._ready, b""
+            return rest
 
     def _read(self, size: int) -> bytes:
         # Arrow takes what one call returns for a block, and a row must not fill a whole one, so

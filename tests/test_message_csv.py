@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 from tap_nudgescribe import message_csv
 from tap_nudgescribe.errors import MessageFileError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities, distinct_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Parsed = list[list[str | None]]
 
@@ -226,3 +231,46 @@ def test_a_failure_of_reading_never_crosses_arrows_own_thread(
     with pytest.raises(MessageFileError, match="cannot be read on"):
         list(file.pieces(range(2)))
     assert not crossed
+
+
+@pytest.mark.parametrize("row_errors", ["keep", "fail"])
+@pytest.mark.parametrize("nuls", range(4, 17))
+def test_a_row_that_is_cut_within_a_character_where_reading_fails_is_an_error_and_no_row(
+    nuls: int, row_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # U+0000 becomes three bytes: the first block ends after 64, after each byte of one in turn.
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    data = b"a\n" + b"x\n" * 20 + b"," * (17 - nuls) + b"\0" * nuls + b"\n\xff"
+    file = MessageCsv(io.BytesIO(data), CsvOptions(longest_row=64, row_errors=row_errors))
+    with pytest.raises(MessageFileError, match=f"not UTF-8 at byte {len(data) - 1}"):
+        list(file.pieces([0]))
+    assert not printed
+    assert not file.oddities.misfit_rows
+
+
+def test_a_row_that_is_cut_where_reading_fails_is_no_misfit_of_the_rows_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches = MessageCsv._batches  # noqa: SLF001 (where time passes between check and use)
+
+    class FailingLate(Failing):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() == len(self.getvalue()):
+                time.sleep(0.05)
+            return super().read(size)
+
+    def slowly(*args: Any) -> Iterator[Any]:
+        for batch in batches(*args):
+            # Arrow parses ahead what it read before the failure.
+            time.sleep(0.2)
+            yield batch
+
+    monkeypatch.setattr(MessageCsv, "_batches", slowly)
+    # The second block is all of a row whose end has not been read.
+    data = b"a,b\n" + b"1,2\n" * 10 + b"x" * 74
+    file = MessageCsv(FailingLate(data), CsvOptions(longest_row=64))
+    found: list[Any] = []
+    with pytest.raises(MessageFileError, match="cannot be read on"):
+        found.extend((len(piece), piece.misfits) for piece in file.pieces([0, 1]))
+    assert found == [(10, {})]
