@@ -211,6 +211,7 @@ class MessageCsv:
             misfits.append(row)
             return "skip"
 
+        self._text.keep_mark()
         names = [str(position) for position in range(len(self.header))]
         try:
             # Arrow reads blocks ahead in a thread of its own.
@@ -306,6 +307,11 @@ class _CleanText(io.RawIOBase):
         while not self._ended and not self._ready:
             self._ready = self._next_block()
         return not self._ready
+
+    def keep_mark(self) -> None:
+        """Double a byte order mark that the rows begin with: it is text, and Arrow drops one."""
+        if self._ready.startswith(BYTE_ORDER_MARK):
+            self._ready = BYTE_ORDER_MARK + self._ready
 
     def take_header(self) -> list[str]:
         """Return the fields of the first line that is not empty; nothing if there is none."""
@@ -417,7 +423,8 @@ def _fields(row: pa_csv.InvalidRow) -> list[str | None]:
     """Return all fields of a row that Arrow could not fit into its columns."""
     names = [str(position) for position in range(row.actual_columns)]
     table = pa_csv.read_csv(
-        io.BytesIO(row.text.encode()),
+        # Arrow drops a byte order mark.
+        io.BytesIO(BYTE_ORDER_MARK + row.text.encode()),
         read_options=pa_csv.ReadOptions(column_names=names, use_threads=False),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=_as_text(names),

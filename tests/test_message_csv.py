@@ -122,6 +122,14 @@ def test_u0000_becomes_ufffd_and_is_counted() -> None:
     assert oddities.nul == 2
 
 
+def test_a_byte_order_mark_in_front_of_a_row_is_text() -> None:
+    for data in (b"a,b\n%b1,2\n%b3,4\n", b"a,b\n%b1\n%b3\n", b"a,b\n%b1,2,3\n%b4,5,6\n"):
+        text = data.replace(b"%b", "\ufeff".encode())
+        for mark in (b"", b"\xef\xbb\xbf"):
+            expected = list(csv.reader(io.StringIO(text.decode(), newline="")))
+            assert parse(mark + text)[1] == expected[1:]
+
+
 def test_rows_with_too_few_or_too_many_fields_keep_all_of_them_or_fail() -> None:
     oddities = Oddities()
     data = b'a,b\n1,2\n3\n"4\n",5,6\n7,8\n9,,""\n'
