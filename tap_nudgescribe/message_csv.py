@@ -192,7 +192,12 @@ class MessageCsv:
         refusals: list[str] = []
 
         def misfit(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
-            """Note a row; what is wrong with it is raised below, because here it cannot be."""
+            """Note a row; what is wrong with it is raised below, because here it cannot be.
+
+            Arrow parses ahead in a thread of its own, so that this row may come between two checks.
+            """
+            if self._text.failed:
+                return "error"
             if self._options.row_errors == "fail":
                 refusals.append(
                     f"Row {row.number} of a message file has {row.actual_columns} fields, its "
@@ -206,6 +211,7 @@ class MessageCsv:
             misfits.append(row)
             return "skip"
 
+        self._text.keep_mark()
         names = [str(position) for position in range(len(self.header))]
         try:
             # Arrow reads blocks ahead in a thread of its own.
@@ -237,6 +243,10 @@ class _CleanText(io.RawIOBase):
     For Arrow, a file whose reading fails has ended; :meth:`check` tells. An exception that crosses
     Arrow's thread keeps the parser alive, by its frames; if it is that thread that lets go of it
     last, the thread waits for itself, and with all of its few threads Arrow stands still for ever.
+
+    Attributes:
+        bytes_read: How many bytes have been read by now.
+        failed: Whether reading failed. What Arrow tells from then on may be of a row that is cut.
     """
 
     def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
@@ -250,6 +260,7 @@ class _CleanText(io.RawIOBase):
         self._ended = False
         self._failure: BaseException | None = None
         self.bytes_read = 0
+        self.failed = False
 
     def check(self) -> None:
         """Raise what went wrong where Arrow read ahead.
@@ -278,8 +289,10 @@ class _CleanText(io.RawIOBase):
             return self._read(size)
         except BaseException as failure:  # noqa: BLE001 (an interruption as well)
             self._failure = failure
-            self._ready, self._ended = b"", True
-            return b""
+            self.failed = self._ended = True
+            # The rest still goes: it ends with a whole character, and Arrow decodes the last row.
+            rest, self._ready = self._ready, b""
+            return rest
 
     def _read(self, size: int) -> bytes:
         # Arrow takes what one call returns for a block, and a row must not fill a whole one, so
@@ -298,6 +311,11 @@ class _CleanText(io.RawIOBase):
         while not self._ended and not self._ready:
             self._ready = self._next_block()
         return not self._ready
+
+    def keep_mark(self) -> None:
+        """Double a byte order mark that the rows begin with: it is text, and Arrow drops one."""
+        if self._ready.startswith(BYTE_ORDER_MARK):
+            self._ready = BYTE_ORDER_MARK + self._ready
 
     def take_header(self) -> list[str]:
         """Return the fields of the first line that is not empty; nothing if there is none."""
@@ -409,7 +427,8 @@ def _fields(row: pa_csv.InvalidRow) -> list[str | None]:
     """Return all fields of a row that Arrow could not fit into its columns."""
     names = [str(position) for position in range(row.actual_columns)]
     table = pa_csv.read_csv(
-        io.BytesIO(row.text.encode()),
+        # Arrow drops a byte order mark.
+        io.BytesIO(BYTE_ORDER_MARK + row.text.encode()),
         read_options=pa_csv.ReadOptions(column_names=names, use_threads=False),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=_as_text(names),

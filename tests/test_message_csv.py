@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -117,6 +118,14 @@ def test_u0000_becomes_ufffd_and_is_counted() -> None:
     assert oddities.nul == 2
 
 
+def test_a_byte_order_mark_in_front_of_a_row_is_text() -> None:
+    for data in (b"a,b\n%b1,2\n%b3,4\n", b"a,b\n%b1\n%b3\n", b"a,b\n%b1,2,3\n%b4,5,6\n"):
+        text = data.replace(b"%b", "\ufeff".encode())
+        for mark in (b"", b"\xef\xbb\xbf"):
+            expected = list(csv.reader(io.StringIO(text.decode(), newline="")))
+            assert parse(mark + text)[1] == expected[1:]
+
+
 def test_rows_with_too_few_or_too_many_fields_keep_all_of_them_or_fail() -> None:
     oddities = Oddities()
     data = b'a,b\n1,2\n3\n"4\n",5,6\n7,8\n9,,""\n'
@@ -226,3 +235,19 @@ def test_a_failure_of_reading_never_crosses_arrows_own_thread(
     with pytest.raises(MessageFileError, match="cannot be read on"):
         list(file.pieces(range(2)))
     assert not crossed
+
+
+@pytest.mark.parametrize("row_errors", ["keep", "fail"])
+@pytest.mark.parametrize("nuls", range(4, 17))
+def test_a_row_that_is_cut_within_a_character_where_reading_fails_is_an_error_and_no_row(
+    nuls: int, row_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # U+0000 becomes three bytes: the first block ends after 64, after each byte of one in turn.
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    data = b"a\n" + b"x\n" * 20 + b"," * (17 - nuls) + b"\0" * nuls + b"\n\xff"
+    file = MessageCsv(io.BytesIO(data), CsvOptions(longest_row=64, row_errors=row_errors))
+    with pytest.raises(MessageFileError, match=f"not UTF-8 at byte {len(data) - 1}"):
+        list(file.pieces([0]))
+    assert not printed
+    assert not file.oddities.misfit_rows
