@@ -26,7 +26,12 @@ class Account:
     Args:
         client: The API.
         workspace_ids: Workspaces besides those that have campaigns.
+
+    Attributes:
+        had_reruns: Whether an earlier run has read runs: then a refusal of them is a failure.
     """
+
+    had_reruns = False
 
     def __init__(self, client: NudgescribeClient, workspace_ids: Sequence[str] = ()) -> None:
         """Read nothing yet."""
@@ -89,8 +94,11 @@ class Account:
     def has_reruns(self) -> bool:
         """Whether the account has the rerun operations, which the vendor marks as Testing.
 
-        An account lacks them if they are refused for each of the first campaigns.
+        An account lacks them if they are refused for each of the first campaigns, and no earlier
+        run has had them.
         """
+        if self.had_reruns:
+            return True
         probed = self.campaigns()[:PROBES]
         for campaign in probed:
             try:

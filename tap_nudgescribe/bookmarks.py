@@ -23,6 +23,19 @@ Longer than any time zone is wide, because the zone of the API's timestamps is a
 """
 
 
+CURRENT_RUNS_ONLY = "current_runs_only"
+"""What the state says of messages that were read without the rerun operations."""
+
+
+def had_reruns(bookmarks: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Say whether a state's bookmarks show that an earlier run has read campaigns' runs."""
+    read_by_runs = ("campaign_runs", "run_messages", "published_messages")
+    return any(
+        "replication_key_value" in state and CURRENT_RUNS_ONLY not in state
+        for state in (bookmarks.get(name, {}) for name in read_by_runs)
+    )
+
+
 class Bookmark:
     """The bookmark of one stream.
 
@@ -91,7 +104,7 @@ class Bookmark:
         return (start is None or value >= start) and (self.end is None or value < self.end)
 
     def saw(self, value: datetime | None) -> None:
-        """Remember the greatest value that was sent."""
+        """Remember the greatest value of what was sent whole."""
         if value is not None and (self._seen is None or value > self._seen):
             self._seen = value
 
@@ -123,6 +136,21 @@ class Bookmark:
         """Drop what is unfinished of parts that the account no longer has."""
         for part in self._unfinished.keys() - parts:
             self.done(part)
+
+    def note_runs(self, *, all_known: bool) -> None:
+        """Write whether only current runs are read; read everything again once all are known.
+
+        The runs before a current one have been passed over, and nothing else would read them.
+        """
+        if not self._incremental:
+            return
+        if not all_known:
+            self._state[CURRENT_RUNS_ONLY] = True
+        elif self._state.pop(CURRENT_RUNS_ONLY, None):
+            self._state.pop("replication_key_value", None)
+            self._start = None
+            self._unfinished = {}
+            self._write_unfinished()
 
     def advance(self, as_of: datetime) -> None:
         """Move the bookmark to the greatest value seen, once the whole stream has been read.

@@ -134,6 +134,7 @@ class PublishedMessages(NudgescribeStream):
             publish_ready_campaigns(
                 account, self.failures, timeout=self.config["publish_timeout_seconds"]
             )
+        self.bookmark.note_runs(all_known=account.has_reruns)
         listed = self._campaigns()
         campaigns = sorted(filter(is_published, listed), key=_published)
         self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
@@ -150,7 +151,7 @@ class PublishedMessages(NudgescribeStream):
                 yield from self._read_campaign(campaign, start, make)
                 if published is None or as_of - published > SETTLED_AFTER:
                     self.bookmark.done(campaign_id)
-            self.bookmark.saw(published)
+                self.bookmark.saw(published)
         self.bookmark.done(NOT_REACHED)
         self.bookmark.advance(as_of)
 

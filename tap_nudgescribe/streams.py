@@ -223,7 +223,7 @@ class CampaignStream(NudgescribeStream):
             with self.part("campaign", campaign_id, campaign_id):
                 yield from self.read_campaign(campaign, self.account.runs(campaign_id))
                 self.bookmark.done(campaign_id)
-            self.bookmark.saw(moment(campaign.get("updated_at")))
+                self.bookmark.saw(moment(campaign.get("updated_at")))
         self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
         self.bookmark.advance(as_of)
 

@@ -12,6 +12,7 @@ from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
 from typing_extensions import override
 
+from tap_nudgescribe.bookmarks import had_reruns
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
@@ -158,6 +159,7 @@ class TapNudgescribe(Tap):
         """
         self._refuse_mapped_batches()
         self._state_before = deepcopy(self.state)
+        self.account.had_reruns = had_reruns(self.state.get("bookmarks", {}))
         if isinstance(self.message_writer, BlockWriter):
             self.message_writer.safe_point = self.interruption.check
         try:

@@ -15,9 +15,9 @@ from campaign.verdict import PROBLEMS
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEEDS = {"tap": (106, 1011, 14), "target": (101,), "operations": (26,)}
+SEEDS = {"tap": (106, 1011, 14, 3044), "target": (101,), "operations": (26,)}
 """Trials that have failed: an empty file, late files of an older run, a file that a bucket listed
-late; a forgotten delete; a rerun that nobody had begun."""
+late, runs that were refused once; a forgotten delete; a rerun that nobody had begun."""
 
 
 @pytest.mark.parametrize(

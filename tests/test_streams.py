@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Run
+    from tests.sandbox.faults import Kind
 
 INCREMENTAL = ("customers", "campaigns", "campaign_runs", "run_messages", "published_messages")
 
@@ -477,3 +478,77 @@ def test_an_account_without_reruns_skips_those_streams_and_reads_current_message
         if campaign.published_at
     }
     assert {key[:2] for key in run.keys("published_messages")} == current
+
+
+READ_BY_RUNS = ("campaign_runs", "run_messages", "published_messages")
+
+
+@pytest.mark.parametrize("kind", ["not_found", "refused"])
+def test_an_account_that_has_had_reruns_does_not_pass_for_one_without_them(
+    tap: Callable[..., Run], sandbox: Sandbox, kind: Kind
+) -> None:
+    first = tap()
+    for _ in range(2):  # the same campaign is run again twice
+        live_a_day(sandbox.account)
+    sandbox.inject(Fault("list_runs", kind, 9999))
+    second = tap(state=first.state)
+    assert second.code == 1
+    assert all(stream in second.stderr.splitlines()[-1] for stream in READ_BY_RUNS)
+    sandbox.faults.clear()
+    third = tap(state=second.state)
+    assert third.code == 0, third.stderr
+    for stream in READ_BY_RUNS:
+        sent = first.keys(stream) | second.keys(stream) | third.keys(stream)
+        assert sent == truth.keys(sandbox.account, stream)
+
+
+def test_messages_alone_remember_that_the_account_has_had_reruns(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    catalog = selecting(tap("--discover").messages[0], "published_messages")
+    first = tap(catalog=catalog)
+    for _ in range(2):
+        live_a_day(sandbox.account)
+    sandbox.inject(Fault("list_runs", "not_found", 9999))
+    second = tap(catalog=catalog, state=first.state)
+    assert second.code == 1
+    sandbox.faults.clear()
+    third = tap(catalog=catalog, state=second.state)
+    assert third.code == 0, third.stderr
+    sent = {key for run in (first, second, third) for key in run.keys("published_messages")}
+    assert sent == truth.keys(sandbox.account, "published_messages")
+
+
+def test_an_account_that_gets_reruns_is_read_whole(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    sandbox.account.rerun_enabled = False
+    first = tap()
+    for _ in range(2):
+        live_a_day(sandbox.account)
+    second = tap(state=first.state)
+    assert second.code == 0, second.stderr
+    assert second.stderr.count("does not have the rerun operations") == 2
+    sandbox.account.rerun_enabled = True
+    third = tap(state=second.state)
+    assert third.code == 0, third.stderr
+    for stream in READ_BY_RUNS:
+        assert third.keys(stream) == truth.keys(sandbox.account, stream)
+    assert set(third.state["bookmarks"]["published_messages"]) <= {
+        "replication_key",
+        "replication_key_value",
+        "unfinished",
+    }
+
+
+def test_a_run_that_could_not_tell_whether_there_are_reruns_says_nothing_to_the_next(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    sandbox.account.rerun_enabled = False
+    sandbox.inject(Fault("list_runs", "server_error"))
+    first = tap(max_tries=1)
+    assert first.code == 1
+    second = tap(state=first.state)
+    assert second.code == 0, second.stderr
+    assert second.stderr.count("does not have the rerun operations") == 2
+    assert second.records("published_messages")
