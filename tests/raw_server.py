@@ -21,8 +21,11 @@ DRIP_SECONDS = 0.02
 def answer(
     content: bytes, status: str = "200 OK", media_type: str = "application/json", **headers: str
 ) -> bytes:
-    """Return a proper answer; the names of headers have _ for -."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {media_type}"]
+    """Return a proper answer; the names of headers have _ for -.
+
+    It says that the connection ends, which it does: a client that used it again would race.
+    """
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {media_type}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {len(content)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
