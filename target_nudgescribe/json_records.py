@@ -29,7 +29,7 @@ _REFUSED = re.compile(r'[\x00-\x1f"\\]')
 _AS_IT_IS = str.rstrip
 """What numbers with a fraction become: text, so that no digit is lost and no noise comes in.
 
-``str`` would return the same text in five times the time.
+``str`` would return the same text, and take ten times as long.
 """
 
 _RECORD: Callable[[Any], Any] = attrgetter("record")

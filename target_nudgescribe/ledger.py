@@ -135,7 +135,6 @@ class Ledger:
         self.hold = hold
         self._base = _Segment.of(np.zeros(0, ENTRY))
         self._filter = np.zeros(2**10, bool)
-        self._known = 0
         self._fresh: list[_Segment] = []
         self._generation = 0
         self._deltas = 0
@@ -212,10 +211,16 @@ class Ledger:
         What is uncertain may be there, too: an upload without an answer, or a delete that a run
         began and did not live to record.
         """
-        parts = [self._base.entries, self._gathered().entries]
-        return np.concatenate(
-            [p[np.isin(p["status"], (SENT, UNCERTAIN, OUTDATED)) & ~p["seen"]] for p in parts]
-        )
+        gone = [
+            _chosen(
+                part,
+                np.flatnonzero(
+                    np.isin(part["status"], (SENT, UNCERTAIN, OUTDATED)) & ~part["seen"]
+                ),
+            )
+            for part in self._in_order()
+        ]
+        return _Segment.joined(gone).entries
 
     def compact(self) -> None:
         """Write one base instead of base and deltas."""
@@ -229,9 +234,14 @@ class Ledger:
         told = {"generation": self._generation, "codes": self.codes}
         self._storage.write("ledger.json", json.dumps(told).encode())
 
+    @property
+    def _segments(self) -> list[_Segment]:
+        """All segments, the older ones first."""
+        return [self._base, *self._fresh]
+
     def _in_order(self) -> Iterator[NDArray[np.void]]:
         """Yield all entries in the order of their keys, not too many at once."""
-        segments = [self._base, *self._fresh]
+        segments = self._segments
         number = max(1, sum(len(segment.keys) for segment in segments) // AT_ONCE)
         # Keys are prints: equal parts of their range hold about as many.
         bounds = np.array([(part << 64) // number for part in range(1, number)], np.uint64)
@@ -256,32 +266,28 @@ class Ledger:
         if not same.all():
             new = np.flatnonzero(~same)
             self._fresh.append(_Segment(segment.keys[new], _chosen(segment.entries, new)))
-            self._mark(self._fresh[-1].keys)
+            self._mark(self._fresh[-1])
         # Some segments of like size become one, so that there are few, and each is copied rarely.
         while len(alike := self._fresh[-MOST_ALIKE:]) == MOST_ALIKE:
             if len(alike[0].keys) >= 2 * len(alike[-1].keys):
                 break
             self._fresh[-MOST_ALIKE:] = [_Segment.joined([part.entries for part in alike])]
 
-    def _mark(self, keys: NDArray[np.uint64]) -> None:
-        """Let the filter pass keys that are in a segment now; it grows with them."""
-        self._known += len(keys)
-        if len(self._filter) < min(self._known * FILTER_ROOM, 2**FILTER_BITS):
-            bits = (4 * self._known * FILTER_ROOM).bit_length()
+    def _mark(self, segment: _Segment) -> None:
+        """Let the filter pass the keys of a new segment; it grows with them."""
+        marked, segments = [segment], self._segments
+        number = sum(len(each.keys) for each in segments)
+        if len(self._filter) < min(number * FILTER_ROOM, 2**FILTER_BITS):
+            bits = (4 * number * FILTER_ROOM).bit_length()
             self._filter = np.zeros(2 ** min(bits, FILTER_BITS), bool)
-            for segment in [self._base, *self._fresh]:
-                self._filter[self._places(segment.keys)] = True
-        self._filter[self._places(keys)] = True
+            marked = segments
+        for each in marked:
+            self._filter[self._places(each.keys)] = True
 
     def _places(self, keys: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return where the filter tells of keys: by their first bits."""
         bits = len(self._filter).bit_length() - 1
         return (keys >> np.uint64(64 - bits)).astype(np.intp)
-
-    def _gathered(self) -> _Segment:
-        """Return what is beside the base as one segment."""
-        self._fresh = [_Segment.joined([segment.entries for segment in self._fresh])]
-        return self._fresh[0]
 
     def _load(self) -> None:
         """Read the base and the deltas that hold.
@@ -296,7 +302,7 @@ class Ledger:
             self.lost = base is None
             if base is not None:
                 self._base = _Segment.of(_read(base)[0])
-                self._mark(self._base.keys)
+                self._mark(self._base)
         while (file := self._storage.open(self._delta_name(self._deltas))) is not None:
             entries, told = _read(file)
             if int(told["generation"]) != self._generation:

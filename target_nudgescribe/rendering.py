@@ -36,7 +36,7 @@ LONGEST_CAST = 25
 """Characters of an amount that Arrow may cast: it does not notice when a number overflows."""
 
 LONGEST_SMALL = 14
-"""Characters of one for which half the width is enough, which takes two thirds of the time."""
+"""Characters of one for which half the width is enough, which takes three quarters of the time."""
 
 _EXACT = Context(prec=2 * LONGEST_NUMBER, rounding=ROUND_HALF_EVEN)
 

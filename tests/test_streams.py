@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from campaign.extraction import READ_BY_RUNS
 from tests.conftest import selecting
 from tests.expectation import assert_stream, assert_whole, key_of, titles
 from tests.sandbox import Fault, Sandbox, make_account, runs, truth
@@ -478,9 +479,6 @@ def test_an_account_without_reruns_skips_those_streams_and_reads_current_message
         if campaign.published_at
     }
     assert {key[:2] for key in run.keys("published_messages")} == current
-
-
-READ_BY_RUNS = ("campaign_runs", "run_messages", "published_messages")
 
 
 @pytest.mark.parametrize("kind", ["not_found", "refused"])
