@@ -2,9 +2,10 @@
 
 fakesnow knows no user stage (``@~``), and loads no staged file within a MERGE or by a query. So a
 named stage stands for the user's, and what such a MERGE reads from a file is put into a table
-first. Everything else passes as it came.
+first. A MERGE also needs a current schema there, and the target's sessions have none. Everything
+else passes as it came.
 
-Runs in an environment of its own: ``python server.py PORT``.
+Runs in an environment of its own: ``python server.py FILENO``, of a socket that listens.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import asyncio
 import gzip
 import json
 import re
+import socket
 import sys
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fakesnow import server as serving
+import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.routing import Route
@@ -43,14 +46,14 @@ MERGE = re.compile(r"\s*(merge into \S+ d using )\((.*?)\) s( on .*)", re.IGNORE
 def rewritten(statement: str) -> tuple[list[str], str]:
     """Return what to execute before a statement, and what instead of it."""
     if put := PUT.match(statement):
-        before = [f"create schema if not exists {PLACE}", f"create stage if not exists {STAGE}"]
-        return before, f"put '{put[1]}' @{STAGE}/{put[2]} auto_compress=false"
+        return [], f"put '{put[1]}' @{STAGE}/{put[2]} auto_compress=false"
     if IGNORED.match(statement):
         return [], "select 'done'"
     file = FILE.search(statement)
     if not file:
         return [], statement
     before = [
+        f"use schema {PLACE}",
         f"create or replace table {STAGED}_as_read (v variant)",
         f"copy into {STAGED}_as_read from @{STAGE}/{file[1]} file_format = (type = json)",
         f"create or replace table {STAGED} as select seq8() as place, v from {STAGED}_as_read",  # noqa: S608
@@ -92,8 +95,11 @@ def main() -> None:
     for number, route in enumerate(server.app.routes):
         if route.endpoint is server.query_request:
             server.app.router.routes[number] = Route(route.path, query, methods=["POST"])
-    with serving(port=int(sys.argv[1])):
-        sys.stdin.read()
+    server.shared_fs.connect("snow", "public").cursor().execute(f"create stage {STAGE}")
+    serving = uvicorn.Server(uvicorn.Config(server.app))
+    sockets = [socket.socket(fileno=int(sys.argv[1]))]
+    threading.Thread(target=serving.run, args=[sockets], daemon=True).start()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -90,23 +89,22 @@ class Snowflake:
 
 
 @pytest.fixture
-def snowflake() -> Iterator[Snowflake]:
-    """Run a local server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [PYTHON, HERE / "server.py", str(port)]
-    with subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None
-            time.sleep(0.05)
+def snowflake(tmp_path: Path) -> Iterator[Snowflake]:
+    """Run a local server; what it logged is printed, so that it stands beside a failure."""
+    log = tmp_path / "server.log"
+    with socket.create_server(("127.0.0.1", 0)) as listening, log.open("w") as file:
+        port = listening.getsockname()[1]
+        server = subprocess.Popen(  # noqa: S603
+            [PYTHON, HERE / "server.py", str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+        )
+    with server:
         yield Snowflake(port)
         server.kill()
+    print(log.read_text())  # noqa: T201
 
 
 @pytest.fixture
