@@ -87,8 +87,14 @@ test-snowflake: .fakesnow/ready  ## Run the tests of the Snowflake plugins, agai
 fuzz: .venv/ready  ## Try many more inputs on what parses bytes of others (FUZZ_EXAMPLES=20000)
 	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) $(BIN)/python -m pytest --no-cov tests/test_fuzz.py
 
-audit: .venv/ready  ## Look for known vulnerabilities in what is pinned; needs the network
-	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements/dev.txt
+PINS := $(foreach file,$(wildcard requirements/*.txt) benchmarks/requirements.txt,-r $(file))
+
+audit: .venv/ready  ## Look for known vulnerabilities in what is pinned (ADVISORIES=folder: without network)
+ifdef ADVISORIES
+	@$(BIN)/uv tool run --with 'setuptools<81' safety==2.3.5 check --output text --db $(ADVISORIES) $(PINS)
+else
+	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes $(PINS)
+endif
 
 lint: .venv/ready  ## Check style, types and dependencies
 	@echo "Checking style, types and dependencies"
