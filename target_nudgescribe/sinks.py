@@ -46,7 +46,7 @@ waits for Python's lock, and larger chunks need fewer calls.
 """
 
 AT_ONCE = 2
-"""Chunks of a Parquet file that are prepared side by side, while one more waits."""
+"""Chunks of a Parquet file that are prepared side by side, while one is taken in."""
 
 SCHEMES = ("", "file", "s3", "gs", "az")
 """Where files of BATCH messages may be; without a scheme it is a local path.
@@ -286,10 +286,10 @@ class CustomersSink(NudgescribeSink):
             lambda part: self.customers.prepare(from_table(self.records.names, *part)),
             self._numbered(batches),
             parallel=AT_ONCE,
-            spare=1,
         ):
             self._tally(prepared.rows)
             self.customers.absorb(prepared)
+            del prepared  # or it would be held while the next one is waited for
 
     def _numbered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Table, int]]:
         """Yield rows and the number of the first, before earlier ones are counted."""
