@@ -21,9 +21,10 @@ from tests.sandbox.day import live_a_day
 from tests.sandbox.faults import READS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from campaign.loader import Row
     from campaign.processes import Ended
     from campaign.schedule import Schedule
     from tests.sandbox import Account
@@ -239,20 +240,31 @@ class Extraction:
             if record is None:
                 self.verdict.add("lost", f"{stream} {key} is not there")
                 return
-            extra = record.get("_extra") or {}
             for name, value in row.items():
                 expected = sound(name, value)
-                found = record.get(columns.get(name, name), extra.get(name))
-                if not same(found, expected) and not same(extra.get(name), expected):
+                found = _value(record, name, columns)
+                if not same(found, expected) and not same(_extra(record).get(name), expected):
                     self.verdict.add("lost", f"{stream} {key}: {name} is an old one")
                     return
         foreign = loaded.keys() - self._ever[stream]
         if foreign:
             self.verdict.add("foreign", f"{stream}: {len(foreign)} rows such as {min(foreign)}")
         if stream == "published_messages":
-            ids = [record[columns["Message ID"]] for record in loaded.values()]
+            ids = [_value(record, "Message ID", columns) for record in loaded.values()]
             if len(set(ids)) < len(ids):
                 self.verdict.add("doubled", f"{len(ids) - len(set(ids))} messages are there twice")
+
+
+def _value(record: Row, name: str, columns: Mapping[str, str]) -> Any:  # noqa: ANN401 (JSON)
+    """Return a value by its name in the account, from its column or else from ``_extra``.
+
+    A run that can read no message file for a sample knows no columns of messages.
+    """
+    return record.get(columns.get(name, name), _extra(record).get(name))
+
+
+def _extra(record: Row) -> Row:
+    return record.get("_extra") or {}
 
 
 def _cannot_know_of_runs(schedule: Schedule, ended: Ended, state: Any) -> bool:  # noqa: ANN401 (JSON)

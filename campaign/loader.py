@@ -56,7 +56,7 @@ class Loader:
 
     @property
     def schemas(self) -> dict[str, Row]:
-        """The last schema of each stream."""
+        """The last schema of each stream, with all columns that it ever had, as a table has."""
         found = self._store.execute("SELECT stream, s FROM schemas")
         return {stream: json.loads(text)["schema"] for stream, text in found}
 
@@ -105,6 +105,8 @@ class Loader:
     def _take(self, message: Row) -> None:
         match message["type"]:
             case "SCHEMA":
+                known = self.schemas.get(message["stream"], {"properties": {}})["properties"]
+                message["schema"]["properties"] = known | message["schema"]["properties"]
                 told = message["stream"], json.dumps(message)
                 self._store.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?)", told)
             case "RECORD":
