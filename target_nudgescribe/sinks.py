@@ -46,7 +46,10 @@ waits for Python's lock, and larger chunks need fewer calls.
 """
 
 AT_ONCE = 2
-"""Chunks of a Parquet file that are prepared side by side, while one is taken in."""
+"""Chunks of a Parquet file that are held at once.
+
+One is prepared while another is taken in, and both while the main thread waits for the first.
+"""
 
 SCHEMES = ("", "file", "s3", "gs", "az")
 """Where files of BATCH messages may be; without a scheme it is a local path.

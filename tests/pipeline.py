@@ -81,7 +81,6 @@ class Project:
             **os.environ,
             **self.settings,
             "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
-            "MELTANO_CLI_LOG_LEVEL": "info",
             "MELTANO_PROJECT_ROOT": str(self.root),
             "XDG_RUNTIME_DIR": str(self.folder),
             "XDG_STATE_HOME": str(self.folder),

@@ -45,8 +45,8 @@ def where() -> dict[str, Any]:
         "host": "127.0.0.1",
         "port": int(os.environ["LOCAL_SNOWFLAKE_PORT"]),
         "protocol": "http",
-        "login_timeout": 60,
-        "network_timeout": 60,
+        "login_timeout": 20,
+        "network_timeout": 20,
         "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
     }
 
