@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
 ALREADY_INSTALLED = """
 meltano() {
-  if [ "$1" = install ]; then
-    ln -sfn "$PROJECT/.meltano/extractors" .meltano/extractors
-  else
-    "$MELTANO" "$@"
-  fi
+  case "$1" in
+    install) ln -sfn "$PROJECT/.meltano/extractors" .meltano/extractors ;;
+    invoke | run | select) "$MELTANO" "$1" --no-install "${@:2}" ;;
+    *) "$MELTANO" "$@" ;;
+  esac
 }
 """
-"""What ``meltano install`` would fetch from a registry, ``make`` has put into this project."""
+"""What ``meltano install`` would fetch from a registry, ``make`` has put into this project.
+
+Every command would install it anew by itself, for the ``pip_url`` is another: below the feet of the
+tests that run beside this one.
+"""
+
+INSTALLED = ROOT / ".meltano/extractors/tap-nudgescribe/venv/.meltano_plugin_fingerprint"
 
 
 def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_readme(
@@ -38,6 +44,7 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
     extract, send = (b.commands for b in blocks("README.md") if "--from-ref" in b.commands)
     (tmp_path / "nudgescribe-meltano").symlink_to(ROOT)
     project = tmp_path / "nightly"
+    installed = INSTALLED.read_text()
     (project / ".meltano").mkdir(parents=True)
     (project / ".meltano" / "loaders").symlink_to(ROOT / ".meltano" / "loaders")
     ours = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
@@ -65,7 +72,6 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
                 **settings,
                 **warehouse.settings,
                 "MELTANO": str(MELTANO),
-                "MELTANO_AUTO_INSTALL": "false",
                 "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
                 "PROJECT": str(ROOT),
             },
@@ -77,6 +83,7 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search("list_customers +works", done.stdout + done.stderr)
         loaded = Counter({s: len(warehouse.rows(s)) for s in truth.KEYS if s != "run_messages"})
+    assert INSTALLED.read_text() == installed
     held = {stream: len(truth.rows(sandbox.account, stream)) for stream in loaded}
     assert loaded == held
     assert (project / ".env").stat().st_mode & 0o777 == 0o600
