@@ -6,6 +6,7 @@ docs/warehouses.md says what this proves, and what only an account can.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ def snowflake(tmp_path: Path) -> Iterator[Snowflake]:
         port = listening.getsockname()[1]
         server = subprocess.Popen(  # noqa: S603
             [PYTHON, HERE / "server.py", str(listening.fileno())],
+            env=os.environ | {"TMPDIR": str(tmp_path)},  # its buckets stay when it is killed
             pass_fds=[listening.fileno()],
             stdin=subprocess.PIPE,
             stdout=file,
