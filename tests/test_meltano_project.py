@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from docs.files import ROOT
-from tests.pipeline import MELTANO
+from tests.pipeline import MELTANO, variables
 from tests.sandbox import Sandbox, truth
 from tests.test_document_commands import blocks
 from tests.warehouses import WAREHOUSES
@@ -58,18 +57,12 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
     }
     (project / "meltano.yml").write_text(yaml.safe_dump(fresh, sort_keys=False))
     with WAREHOUSES["postgres"](tmp_path) as warehouse:
-        settings = {
-            f"TAP_NUDGESCRIBE_{name.upper()}": value
-            if isinstance(value, str)
-            else json.dumps(value)
-            for name, value in sandbox.config.items()
-        }
         done = subprocess.run(  # noqa: S603
             ["/bin/bash", "-euo", "pipefail", "-c", ALREADY_INSTALLED + extract + send],
             cwd=project,
             env={
                 **os.environ,
-                **settings,
+                **variables("tap-nudgescribe", sandbox.config),
                 **warehouse.settings,
                 "MELTANO": str(MELTANO),
                 "MELTANO_CLI_DISABLE_VERSION_CHECK": "1",
