@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from singer_sdk.contrib.msgspec import encoder
 
+from tap_nudgescribe.profile import (
+    DECIMAL_DIGITS,
+    DECIMAL_PLACES,
+    bounded,
+    parse_integer,
+    parse_number,
+)
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
@@ -28,9 +35,6 @@ ALL_FIELDS = "_row"
 FIELD_COUNT = "_fields"
 """In ``_extra``: how many fields such a row has, where all of them may not be shown."""
 
-DECIMAL_DIGITS, DECIMAL_PLACES = 38, 18
-"""What a number may have: a Parquet file holds it exactly."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -39,8 +43,8 @@ class Kind:
     Attributes:
         schema: JSON schema.
         arrow: Type in a Parquet file.
-        canonical: Writes a text as JSON would write its value; raises ``ValueError`` or
-            ``InvalidOperation`` for a text that is no such value.
+        canonical: Writes a text as JSON would write its value; raises ``ValueError`` for a text
+            that is no such value.
         value: Turns canonical text into the record's value.
         plain: What text is canonical already, at a glance.
         quoted: Whether JSON writes quotes around it.
@@ -55,20 +59,11 @@ class Kind:
 
 
 def _integer(text: str) -> str:
-    number = int(text)
-    if not -(2**63) <= number < 2**63:
-        raise ValueError
-    return str(number)
+    return str(parse_integer(text))
 
 
 def _number(text: str) -> str:
-    number = Decimal(text)
-    if not number.is_finite():
-        raise ValueError
-    places = -int(number.as_tuple().exponent)
-    if places > DECIMAL_PLACES or number.adjusted() >= DECIMAL_DIGITS - DECIMAL_PLACES:
-        raise ValueError
-    return str(number)
+    return str(bounded(parse_number(text)))
 
 
 def _boolean(text: str) -> str:
@@ -282,7 +277,7 @@ def _canonical(text: pa.StringArray, kind: Kind) -> pa.StringArray:
 def _converted(text: str, canonical: Callable[[str], str]) -> str | None:
     try:
         return canonical(text)
-    except (ValueError, InvalidOperation):
+    except ValueError:
         return None
 
 

@@ -6,7 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.columns import column_names
@@ -33,15 +34,15 @@ PIVOT = 69
 """Two-digit years from here on are 19xx, those below 20xx (assumed; POSIX does the same)."""
 
 _PARTS = {
-    "yyyy": r"(?P<year>\d{4})",
-    "yy": r"(?P<short>\d{2})",
+    "yyyy": r"(?P<year>[0-9]{4})",
+    "yy": r"(?P<short>[0-9]{2})",
     "MMMM": "(?P<month_name>" + "|".join(MONTHS) + ")",
     "MMM": "(?P<month_mark>" + "|".join(month[:3] for month in MONTHS) + ")",
-    "MM": r"(?P<month>\d{1,2})",
-    "dd": r"(?P<day>\d{1,2})",
+    "MM": r"(?P<month>[0-9]{1,2})",
+    "dd": r"(?P<day>[0-9]{1,2})",
 }
 _TOKEN = re.compile("yyyy|yy|MMMM|MMM|MM|dd")
-_ISO_DAY = re.compile(r"\s*\d{4}-\d")
+_ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class DateFormat:
         expression = re.escape(separators[0])
         for token, separator in zip(tokens, separators[1:], strict=True):
             expression += _PARTS[token] + re.escape(separator)
-        self._expression = re.compile(rf"\s*{expression}\s*", re.IGNORECASE)
+        self._expression = re.compile(rf"\s*{expression}\s*", re.ASCII | re.IGNORECASE)
         self._iso = pattern == "yyyy-MM-dd"
 
     def parse(self, text: str) -> date:
@@ -164,12 +165,43 @@ def minor_digits(currency: str | None) -> int:
     return _DIGITS_OF.get((currency or "").upper(), 2)
 
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+DECIMAL_DIGITS, DECIMAL_PLACES = 38, 18
+"""What a number of a column may have: a Parquet file and every warehouse hold it exactly."""
 
-_AMOUNT = re.compile(
-    r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
-    r"\s*(?:[A-Z]{3}|[^\w\s.,+-])?\s*"
-)
+MINUS = "\N{MINUS SIGN}"
+"""What spreadsheets and documents write for ``-``."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+_INTEGER = re.compile(f"[+{MINUS}-]?[0-9]+")
+
+_SYMBOLS = {
+    "AUD": ("A$", "AU$"),
+    "BRL": ("R$",),
+    "CAD": ("C$", "CA$"),
+    "CNY": ("CN¥",),
+    "EUR": ("€",),
+    "GBP": ("£",),
+    "HKD": ("HK$",),
+    "ILS": ("₪",),
+    "INR": ("₹",),
+    "JPY": ("¥", "JP¥"),
+    "KRW": ("₩",),
+    "KZT": ("₸",),
+    "MXN": ("MX$",),
+    "NGN": ("₦",),
+    "NZD": ("NZ$",),
+    "PHP": ("₱",),
+    "RUB": ("₽",),
+    "SGD": ("S$",),
+    "THB": ("฿",),
+    "TRY": ("₺",),
+    "TWD": ("NT$",),
+    "UAH": ("₴",),
+    "USD": ("$", "US$"),
+    "VND": ("₫",),
+}
+"""Symbols of one currency each, by code: ``$`` alone is that of USD, ``¥`` alone that of JPY."""
 
 
 def parse_number(value: object) -> Decimal:
@@ -180,24 +212,80 @@ def parse_number(value: object) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("no number")  # noqa: EM101, TRY003, TRY004
-    text = str(value).strip()
+    text = str(value).strip().replace(MINUS, "-")
     if not _NUMBER.fullmatch(text):
         raise ValueError("no number")  # noqa: EM101, TRY003
-    return Decimal(text)
+    return _decimal(text, "no number")
 
 
-def parse_currency(value: object) -> Decimal:
-    """Return an amount: a number with ``.`` for decimals, perhaps with a code or a sign.
+def parse_currency(value: object, currency: str | None) -> Decimal:
+    """Return an amount: sign, digits, ``.`` for decimals, ``,`` for grouping, and the currency.
+
+    The currency may stand before or after the digits, as its code or as a symbol that is its
+    own. Another currency, an accountant's brackets, a percent sign and any other text make a
+    value no amount: nobody can tell what it means.
+
+    Args:
+        value: A JSON value.
+        currency: The ISO 4217 code that the field's format gives.
 
     Raises:
         ValueError: for anything else, a decimal comma included; the message does not hold it.
     """
-    if isinstance(value, str):
-        match = _AMOUNT.fullmatch(value)
-        if not match:
-            raise ValueError("no amount")  # noqa: EM101, TRY003
-        return Decimal(match[1].replace(",", ""))
-    return parse_number(value)
+    if not isinstance(value, str):
+        return parse_number(value)
+    match = _amounts_of(currency).fullmatch(value.replace(MINUS, "-"))
+    if not match or (match["before"] and match["sign"]):
+        raise ValueError("no amount")  # noqa: EM101, TRY003
+    digits = match["digits"].replace(",", "")
+    return _decimal((match["before"] or match["sign"] or "") + digits, "no amount")
+
+
+@lru_cache(maxsize=256)
+def _amounts_of(currency: str | None) -> re.Pattern[str]:
+    """Return what an amount of a currency looks like: ``-5``, ``-€5``, ``€ -5``, ``5 EUR``."""
+    code = (currency or "").strip().upper()
+    known = (code, *_SYMBOLS.get(code, ())) if re.fullmatch("[A-Z]{3}", code) else ()
+    marks = "|".join(map(re.escape, known)) or "(?!)"
+    digits = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
+    return re.compile(
+        rf"\s*(?:(?P<before>[+-])?(?:{marks})\s*)?(?P<sign>[+-])?(?P<digits>{digits})"
+        rf"(?:\s*(?:{marks}))?\s*"
+    )
+
+
+def _decimal(text: str, problem: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of 19 digits
+        raise ValueError(problem) from None
+
+
+def parse_integer(value: object) -> int:
+    """Return a whole number of at most 64 bits.
+
+    Raises:
+        ValueError: for anything else; the message does not hold it.
+    """
+    if isinstance(value, str) and not _INTEGER.fullmatch(value.strip()):
+        raise ValueError("no integer")  # noqa: EM101, TRY003
+    number = bounded(parse_number(value))
+    if number != number.to_integral_value() or not -(2**63) <= number < 2**63:
+        raise ValueError("no integer")  # noqa: EM101, TRY003
+    return int(number)
+
+
+def bounded(number: Decimal) -> Decimal:
+    """Return a number that a column can hold exactly.
+
+    Raises:
+        ValueError: for more than :data:`DECIMAL_PLACES` places, or more digits before the point
+            than :data:`DECIMAL_DIGITS` leaves.
+    """
+    places = -int(number.as_tuple().exponent)
+    if places > DECIMAL_PLACES or number.adjusted() >= DECIMAL_DIGITS - DECIMAL_PLACES:
+        raise ValueError("out of bounds")  # noqa: EM101, TRY003
+    return number
 
 
 def as_text(value: object) -> str:
@@ -222,9 +310,9 @@ def _parser(field: ProfileField, kind: str) -> Callable[[Any], object]:
     """Return what turns a value of a field into a value of its column."""
     match kind:
         case "number":
-            return parse_number
+            return lambda value: bounded(parse_number(value))
         case "currency":
-            return parse_currency
+            return lambda value: bounded(parse_currency(value, field.field_format))
         case "date":
             pattern = DATE_FORMATS[field.field_format or ""]
 

@@ -80,7 +80,7 @@ def render(field: ProfileField, texts: pa.StringArray) -> Rendered:
     if kind == "number":
         return _numbers(texts)
     if kind == "currency":
-        return _amounts(texts, minor_digits(field.field_format))
+        return _amounts(texts, field.field_format)
     if kind == "date":
         return _dates(texts, field.field_format or "")
     if kind == "enum" and field.options:
@@ -139,12 +139,13 @@ class _TooLongError(ValueError):
     pass
 
 
-def _amounts(texts: pa.StringArray, digits: int) -> Rendered:
+def _amounts(texts: pa.StringArray, currency: str | None) -> Rendered:
+    digits = minor_digits(currency)
     rounded = 0
 
     def amount(text: str) -> str:
         nonlocal rounded
-        exact = _exact_amount(text)
+        exact = _exact_amount(text, currency)
         if abs(exact.adjusted()) >= LONGEST_NUMBER:
             raise _TooLongError
         result = exact.quantize(Decimal(1).scaleb(-digits), context=_EXACT)
@@ -167,11 +168,11 @@ def _longest(texts: pa.StringArray) -> int:
     return int(np.diff(bytes_of(texts)[1]).max(initial=0))
 
 
-def _exact_amount(text: str) -> Decimal:
+def _exact_amount(text: str, currency: str | None) -> Decimal:
     try:
         return parse_number(text)
     except ValueError:
-        return parse_currency(text)
+        return parse_currency(text, currency)
 
 
 def _dates(texts: pa.StringArray, pattern: str) -> Rendered:

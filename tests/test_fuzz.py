@@ -287,7 +287,7 @@ TEXTS = (
 @fuzzed
 @given(TEXTS | JSON)
 def test_any_value_is_a_number_an_amount_a_day_or_a_value_error(value: Any) -> None:
-    for parse in (parse_number, parse_currency):
+    for parse in (parse_number, lambda value: parse_currency(value, "EUR")):
         try:
             assert parse(value).is_finite()
         except ValueError as error:

@@ -102,23 +102,72 @@ def test_numbers_are_exact(number: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "amount"),
+    ("text", "currency", "amount"),
     [
-        ("12.50", "12.50"),
-        ("1,234.00", "1234.00"),
-        ("EUR 7.10", "7.10"),
-        ("7 USD", "7"),
-        ("$3", "3"),
+        ("12.50", "USD", "12.50"),
+        ("1,234.00", "EUR", "1234.00"),
+        ("EUR 7.10", "EUR", "7.10"),
+        ("7 USD", "USD", "7"),
+        ("$3", "USD", "3"),
+        ("-€1,000.5", "EUR", "-1000.5"),
+        ("€ -7", "EUR", "-7"),
+        ("C$3.00", "CAD", "3.00"),
+        ("\N{MINUS SIGN}100.00", "EUR", "-100.00"),
+        ("+.5", None, "0.5"),
+        (" 0.10 ", "nonsense", "0.10"),
     ],
 )
-def test_amounts_are_exact(text: str, amount: str) -> None:
-    assert str(parse_currency(text)) == amount
+def test_amounts_are_exact(text: str, currency: str | None, amount: str) -> None:
+    assert str(parse_currency(text, currency)) == amount
 
 
-@pytest.mark.parametrize("text", ["1.234,50", "1,23", "abc", "1 2", "NaN"])
-def test_an_ambiguous_amount_is_refused(text: str) -> None:
+NO_AMOUNTS = [
+    *("1.234,50", "1,23", "abc", "1 2", "NaN", "0,123", "000,123", "1,2345", "12,34,567", "1,234,"),
+    *("(100.00)", "5%", "%5", "<5", ">5", "=5", "~5", "#5", "*5", "5*", "!5", "'5", '"5"', "/5"),
+    *("$5.00", "5 JPY", "USD 5", "£5", "5¥", "eur 5", "EURO 5", "5 EU", "R$5", "EUR EUR 5"),
+    *("--5", "-€-5", "+-5", "5-", "- 5", "\N{EN DASH}5", "\N{FULLWIDTH HYPHEN-MINUS}5"),
+    *("\N{ARABIC-INDIC DIGIT THREE}", "\N{FULLWIDTH DIGIT FIVE}", "1_000", "1e3", ".", "-", ""),
+]
+"""Texts that are no amount of a field in EUR."""
+
+
+@pytest.mark.parametrize("text", NO_AMOUNTS)
+def test_what_is_no_amount_of_the_fields_own_currency_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no amount"):
-        parse_currency(text)
+        parse_currency(text, "EUR")
+
+
+@pytest.mark.parametrize(
+    "text", ["\N{ARABIC-INDIC DIGIT THREE}", "1_000", "1,000", "1e9999999999999999999", "(5)", "5%"]
+)
+def test_what_is_no_number_in_ascii_digits_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no number"):
+        parse_number(text)
+
+
+@given(st.text("0123456789,.+-\N{MINUS SIGN}()%<=$€£¥ EURJPYD_e", max_size=8))
+def test_an_amount_is_its_digits_with_its_sign_whatever_stands_around_them(text: str) -> None:
+    try:
+        amount = parse_currency(text, "EUR")
+    except ValueError:
+        return
+    rest = re.sub("EUR|[€,\\s]", "", text).replace("\N{MINUS SIGN}", "-")
+    assert float(rest) == float(amount)
+
+
+def test_what_is_no_amount_or_beyond_the_bounds_is_null_and_counted() -> None:
+    fields = [
+        ProfileField("w", "1", "Spend", "currency", "EUR"),
+        ProfileField("w", "2", "Score", "number"),
+    ]
+    unparsed: list[str] = []
+    read = ProfileColumns(fields, reserved=()).reader("w", unparsed.append)
+    null = {"score": None, "spend": None, "spend_currency": None}
+    for spend in ("(100.00)", "$5.00", "5 JPY", "1e999999"):
+        assert read({"Spend": spend}) == null
+    for score in ("1E999999", 10**20, "3.3333333333333335e-05", "1e9999999999999999999"):
+        assert read({"Score": score}) == null
+    assert unparsed == ["Spend"] * 4 + ["Score"] * 4
 
 
 def test_a_field_that_differs_between_workspaces_is_text_in_both() -> None:

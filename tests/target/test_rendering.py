@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_nudgescribe.profile import DATE_FORMATS, ProfileField, parse_number
+from tap_nudgescribe.profile import DATE_FORMATS, ProfileField, parse_currency, parse_number
 from target_nudgescribe.csv_lines import csv_bytes, csv_lines
 from target_nudgescribe.rendering import Rendered, render
 
@@ -87,7 +87,10 @@ def test_a_float_is_what_it_is_written_as(number: float) -> None:
     assert float(told) == number
 
 
-@pytest.mark.parametrize("text", ["abc", "1,5", "NaN", "Infinity", "0x10", "1_000", "1e999999999"])
+@pytest.mark.parametrize(
+    "text",
+    ["abc", "1,5", "NaN", "Infinity", "0x10", "1_000", "1e999999999", "1e9999999999999999999"],
+)
 def test_what_is_no_number_is_refused(text: str) -> None:
     assert list(rendered("number", "1", text).faults) == [1]
 
@@ -136,6 +139,57 @@ def test_an_amount_is_what_the_decimal_arithmetic_of_python_makes_of_it(
     result = rendered("currency", text, form=currency)
     assert (result.values.to_pylist(), result.faults) == ([expected], {})
     assert result.rounded == (told != exact)
+
+
+@pytest.mark.parametrize("beside", ["1", "1234567890123456", "$x", "1e3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(100.00)",
+        "5%",
+        "<5",
+        "=5",
+        "$5.00",
+        "5 JPY",
+        "0,123",
+        "\N{ARABIC-INDIC DIGIT THREE}",
+        "1_000",
+        "--5",
+    ],
+)
+def test_what_is_no_amount_of_the_fields_currency_is_refused(text: str, beside: str) -> None:
+    result = rendered("currency", beside, text, form="EUR")
+    assert result.faults[1] == "not_an_amount"
+    assert result.values.to_pylist()[1] is None
+
+
+def test_a_minus_sign_as_spreadsheets_write_it_is_one() -> None:
+    told = values("currency", "\N{MINUS SIGN}100.00", "-€1,000", form="EUR")
+    assert told == ["-100.00", "-1000.00"]
+    assert values("number", "\N{MINUS SIGN}5") == ["-5"]
+
+
+@given(
+    st.text("0123456789,.+-\N{MINUS SIGN}()%<=$€ EUR_e\N{ARABIC-INDIC DIGIT THREE}", max_size=8),
+    st.booleans(),
+)
+@example("1e9999999999999999999", True)  # noqa: FBT003 (a value)
+def test_an_amount_is_one_in_a_column_of_any_others_or_in_none(text: str, slowly: bool) -> None:  # noqa: FBT001
+    alone = rendered("currency", text, form="EUR")
+    beside = rendered("currency", text, "x" if slowly else "1", form="EUR")
+    assert beside.values[0].equals(alone.values[0])
+    assert beside.faults.get(0) == alone.faults.get(0)
+    try:
+        expected = parse_number(text)
+    except ValueError:
+        try:
+            expected = parse_currency(text, "EUR")
+        except ValueError:
+            assert alone.values.to_pylist() == [None]
+            return
+    if alone.values.to_pylist() != [None]:  # a number that is too long
+        with localcontext(prec=500):
+            assert Decimal(alone.values.to_pylist()[0] or "") == round(expected, 2)
 
 
 def test_a_blank_is_null_but_in_text() -> None:
