@@ -37,6 +37,7 @@ from tap_nudgescribe.transport import (
     Transport,
     is_header_text,
 )
+from tap_nudgescribe.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,9 +133,15 @@ class NudgescribeClient:
     Args:
         credentials: For the log-in, which happens with the first request.
         options: How to reach the API.
-        wire_names: Corrections from this package's name of a key to the account's.
+        wire_names: Corrections from this package's name of a key to the account's; see
+            :mod:`tap_nudgescribe.wire_names`.
         observe: Called with each request's :class:`~tap_nudgescribe.transport.Exchange`.
         sleep: Waits for seconds.
+
+    Attributes:
+        wire: The names in use; may be replaced between two calls.
+        inspect: Called with the operation and each JSON answer as the API sent it, which may
+            hold customers' values and secrets.
     """
 
     def __init__(
@@ -146,15 +153,19 @@ class NudgescribeClient:
         observe: Callable[[Exchange], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Send nothing yet."""
+        """Send nothing yet.
+
+        Raises:
+            SettingsError: for names that cannot be used.
+        """
         self.options = options
+        self.wire = Wire(wire_names)
+        self.inspect: Callable[[str, Any], None] = lambda *_: None
         self.transport = Transport(options, observe=observe, sleep=sleep)
         self.authenticator = NudgescribeAuthenticator(
             log_in=self._log_in, refresh=self._refresh, headers=credentials.gateway_headers
         )
         self._credentials = credentials
-        self._to_wire = dict(wire_names or {})
-        self._from_wire = {wire: ours for ours, wire in self._to_wire.items()}
 
     @classmethod
     def from_config(
@@ -319,11 +330,15 @@ class NudgescribeClient:
         csv = customers if isinstance(customers, bytes) else None
         if csv is None:
             body["customers"] = customers
-        operation = replace(OPERATIONS["upload_customers"], repeatable=validate_only)
+        operation = replace(
+            OPERATIONS["upload_customers"],
+            repeatable=validate_only,
+            file_key=self.wire.request_key("upload_customers", "file"),
+        )
         try:
             answer = self._send(operation, body, csv=csv)
         except errors.BadRequestError as refusal:
-            raise _upload_refused(self._ours(refusal.answer)) from None
+            raise _upload_refused(self.wire.refusal(operation.name, refusal.answer)) from None
         result = envelopes.read_object(operation.name, answer, required=())
         return Upload(
             job_id=None if (job := result.get("job_id")) is None else str(job),
@@ -443,23 +458,27 @@ class NudgescribeClient:
     ) -> Any:  # noqa: ANN401 (the wire)
         answer = self.transport.call(
             operation,
-            self._wire(body),
+            self.wire.request(operation.name, body),
             csv=csv,
             streamed=streamed,
             auth=self.authenticator,
             renew=self.authenticator.renew,
         )
+        return self._ours(operation.name, answer)
+
+    def _ours(self, name: str, answer: Any) -> Any:  # noqa: ANN401 (the wire)
+        """Return an answer with our names.
+
+        Raises:
+            AnswerLimitError: when it is nested too deeply to be read.
+        """
         try:
-            return self._ours(answer)
+            if not isinstance(answer, bytes | requests.Response):
+                self.inspect(name, answer)
+            return self.wire.answer(name, answer)
         except RecursionError:
             problem = "The answer is nested too deeply"
-            raise errors.AnswerLimitError(problem, operation=operation.name) from None
-
-    def _wire(self, body: Mapping[str, Any]) -> Row:
-        return {self._to_wire.get(key, key): value for key, value in body.items()}
-
-    def _ours(self, answer: Any) -> Any:  # noqa: ANN401 (the wire)
-        return envelopes.renamed(answer, self._from_wire) if self._from_wire else answer
+            raise errors.AnswerLimitError(problem, operation=name) from None
 
     def _log_in(self) -> Session:
         body = {"email": self._credentials.email, "password": self._credentials.password}
@@ -476,10 +495,10 @@ class NudgescribeClient:
     def _session(
         self, name: str, body: Row | None, auth: AuthBase, headers: dict[str, str]
     ) -> Session:
-        wire = None if body is None else self._wire(body)
+        wire = None if body is None else self.wire.request(name, body)
         headers = headers | self._credentials.gateway_headers
         answer = self.transport.call(OPERATIONS[name], wire, auth=auth, headers=headers)
-        tokens = envelopes.read_object(name, self._ours(answer), required=["access_token"])
+        tokens = envelopes.read_object(name, self._ours(name, answer), required=["access_token"])
         refresh = tokens.get("refresh_token")
         return Session(
             access_token=_token(name, tokens["access_token"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tap_nudgescribe.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -19,9 +19,6 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,39}")
 """What a key of the API looks like: no digit, no sign that an address, a number or a text has."""
 
 MOST_NAMES = 25
-
-FREE_FORM = frozenset({"profile", "segment", "message_summary"})
-"""Objects whose keys are the account's own, never wire names."""
 
 
 def read_rows(operation: str, answer: object, *, key: str, required: Collection[str]) -> list[Row]:
@@ -79,19 +76,6 @@ def read_text(operation: str, answer: object, *, key: str) -> str:
     if not text:
         raise unexpected(operation, answer, f"a text, or an object with {key!r}")
     return text
-
-
-def renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401
-    """Return a JSON value with its keys renamed at every depth, free-form objects left alone."""
-    if isinstance(value, list):
-        return [renamed(item, names) for item in value]
-    if isinstance(value, dict):
-        result = {}
-        for key, item in value.items():
-            name = names.get(key, key)
-            result[name] = item if name in FREE_FORM else renamed(item, names)
-        return result
-    return value
 
 
 def told(keys: Iterable[object]) -> str:

@@ -65,8 +65,10 @@ CONNECTION_SETTINGS = (
         th.ObjectType(additional_properties=th.StringType),
         title="Wire names",
         description=(
-            "Corrects assumed names of the API, from our name to the account's, for example "
-            '{"customer_group_id": "cg_id"}. `tap-nudgescribe --check` says which are needed.'
+            "Corrects assumed names of the API, from our name to the account's, by key, "
+            'object.key, operation.key or operation.object.key: {"campaign.campaign_id": "id", '
+            '"count_customer_pages.pages": "page_count"}. `tap-nudgescribe --check` prints the '
+            "value to set."
         ),
     ),
     th.Property(

@@ -62,12 +62,14 @@ class Operation:
     Attributes:
         name: The ``operationId``.
         repeatable: Whether sending it twice does no more than sending it once.
+        file_key: Name of the part of a multipart body that holds a data file.
     """
 
     name: str
     method: str
     path: str
     repeatable: bool = True
+    file_key: str = "file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,7 +303,10 @@ class Transport:
     ) -> _Reply:
         content: dict[str, Any] = {"json": body, "headers": _JSON | dict(headers or {})}
         if csv is not None:
-            content = {"data": _form(body or {}), "files": {"file": ("customers.csv", csv, _CSV)}}
+            content = {
+                "data": _form(body or {}),
+                "files": {operation.file_key: ("customers.csv", csv, _CSV)},
+            }
         self._budget.wait()
         started = time.monotonic()
         status = None

@@ -249,7 +249,7 @@ def test_a_change_with_an_oversized_answer_may_have_been_made() -> None:
 def test_a_deeply_nested_answer_is_refused(depth: int, status: str) -> None:
     nested = b'{"a":' * depth + b"1" + b"}" * depth
     with RawServer(lambda _: [answer(nested, status)]) as server, pytest.raises(ApiError):
-        client_of(server, wire_names={"b": "a"}).list_groups("w")
+        client_of(server, wire_names={"customer_group_id": "a"}).list_groups("w")
 
 
 def test_a_nested_profile_ends_no_run_as_a_defect(
