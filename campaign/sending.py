@@ -31,7 +31,16 @@ CODES = {0, 1, 3, 4, 5, 130, 143}
 TOLD = {0, 3, 5}
 """How it ends when all of its input was read and looked at."""
 
-OUTCOMES = ("sent", "unchanged", "merged", "invalid", "rejected", "deleted", "unknown")
+OUTCOMES = (
+    "sent",
+    "unchanged",
+    "merged",
+    "invalid",
+    "rejected",
+    "deleted",
+    "already_gone",
+    "unknown",
+)
 
 
 KEPT = "kept"

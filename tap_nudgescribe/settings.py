@@ -395,7 +395,8 @@ TARGET_SETTINGS = (
         description=(
             "upsert: create and update. delete: each row names what to delete. mirror: upsert, and "
             "at the end delete the customers that this target sent earlier and that the whole "
-            "table no longer has. A row with _sdc_deleted_at is deleted in every mode."
+            "table no longer has. A row with a timestamp in _sdc_deleted_at is deleted in every "
+            "mode."
         ),
     ),
     th.Property(

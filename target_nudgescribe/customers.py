@@ -10,6 +10,7 @@ from tap_nudgescribe.errors import SettingsError
 from target_nudgescribe import deletes, readback
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import GroupWork, Ready, by_fields, last_of_each_key, taken
+from target_nudgescribe.delete_marker import UNREADABLE, read_markers
 from target_nudgescribe.delivery import Delivery
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.prepared import Prepared, Printed, prepare
@@ -72,13 +73,19 @@ class CustomerStream:
         outcomes.read += len(rows)
         outcomes.counts["rounded"] += sum(checked.rounded.values())
         outcomes.counts["ambiguous_years"] += checked.ambiguous
-        deleted = self._deleted(rows)
+        markers = read_markers(rows, all_deleted=self._route.config["mode"] == "delete")
+        deleted = markers.deleted
         faults = [f for f in checked.faults if not deleted[f.row] or self._concerns_key(f)]
         groups, group_ids, group_faults = self._group_of(rows)
         faults += group_faults
+        keyless = {fault.row for fault in faults if self._concerns_key(fault)}
+        faults += [
+            Fault(int(row), UNREADABLE, None, DELETED_COLUMN)
+            for row in np.flatnonzero(markers.unreadable)
+        ]
         valid = np.ones(len(rows), bool)
         valid[[fault.row for fault in faults]] = False
-        self.keyless += len({f.row for f in faults if self._concerns_key(f)})
+        self.keyless += len(keyless)
         self._refuse(prepared, faults, valid)
         for work in self.works.values():
             work.ledger.hold()
@@ -154,13 +161,6 @@ class CustomerStream:
         route.outcomes.counts["new"] += new
         route.outcomes.counts["changed"] += int(fresh.sum()) - new
         return np.flatnonzero(fresh)
-
-    def _deleted(self, rows: Rows) -> NDArray[np.bool_]:
-        if self._route.config["mode"] == "delete":
-            return np.ones(len(rows), bool)
-        if DELETED_COLUMN not in rows.table.column_names:
-            return np.zeros(len(rows), bool)
-        return np.array(texts_of(rows.table, DELETED_COLUMN).is_valid())
 
     def _concerns_key(self, fault: Fault) -> bool:
         return fault.field is None or fault.field in self._route.mapped.key

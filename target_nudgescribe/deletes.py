@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-nudgescribe")
 
+GONE = frozenset({"deleted", "already_gone"})
+"""Outcomes of customers who are not in the group any more."""
+
 MOST_IDS = 500
 """Customers that one request deletes."""
 
@@ -124,12 +127,10 @@ def _delete(
     keys = np.frombuffer(b"".join(doomed), "<u8").reshape(-1, 2)
     work.ledger.intend(keys)
     result = _delete_ids(route.workspace, work.group_id, [ids[key] for key in found])
-    # Who is not there need not be deleted.
-    fate = dict.fromkeys(doomed, "deleted") | dict(zip(found, result, strict=True))
-    status = np.full(len(doomed), books.DELETED, np.uint8)
-    status[[outcome != "deleted" for outcome in fate.values()]] = books.UNCERTAIN
+    fate = dict.fromkeys(doomed, "already_gone") | dict(zip(found, result, strict=True))
+    status = np.full(len(doomed), books.UNCERTAIN, np.uint8)
+    status[[outcome in GONE for outcome in fate.values()]] = books.DELETED
     work.ledger.record(books.new_entries(keys, keys, status))
-    route.outcomes.counts["already_gone"] += len(doomed) - len(found)
     return fate
 
 

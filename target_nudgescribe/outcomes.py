@@ -20,6 +20,7 @@ OUTCOMES = (
     "invalid",
     "rejected",
     "deleted",
+    "already_gone",
     "unknown",
     "planned",
 )

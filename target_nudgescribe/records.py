@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tap_nudgescribe.client import profile_field
+from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import (
     ApiError,
     BadRequestError,
@@ -23,12 +24,13 @@ from tap_nudgescribe.errors import (
     QuotaError,
 )
 from target_nudgescribe import ledger as books
+from target_nudgescribe.delete_marker import UNREADABLE, read_marker
 from target_nudgescribe.fingerprints import prints
-from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.rejects import PRINT, Reject, written_row
+from target_nudgescribe.validation import MESSAGES as ROW_MESSAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -57,6 +59,12 @@ MESSAGES = {
     "field_delete_not_allowed": "Fields are deleted, with their data, only by allow_field_delete",
     "unknown_campaign": "The account has no such campaign",
     "refused": "The API refuses this change",
+    UNREADABLE: ROW_MESSAGES[UNREADABLE].replace("the customer", "this"),
+    "too_many_deletes": "The group has more customers than max_delete_rows or max_delete_percent "
+    "allow to delete",
+    "names_differ": "The id and the name of what is to be deleted belong to different things",
+    "delete_not_possible": "A publication or a rerun cannot be deleted, and a deleted record does "
+    "not ask for one",
     "quota": "The account's publishing quota is used up",
     "begun_before": "An earlier run began this and its outcome is not known: look at the account",
 }
@@ -93,8 +101,15 @@ class Scene:
         return self.workspace.client
 
     def is_delete(self, record: Record) -> bool:
-        """Say whether a record names something to delete."""
-        return self.config["mode"] == "delete" or record.get(DELETED_COLUMN) is not None
+        """Say whether a record names something to delete.
+
+        Raises:
+            RefusedError: when its delete marker cannot be read.
+        """
+        markers = read_marker(record, all_deleted=self.config["mode"] == "delete")
+        if markers.unreadable[0]:
+            raise RefusedError(code=UNREADABLE)
+        return bool(markers.deleted[0])
 
 
 class RecordStream:
@@ -163,14 +178,15 @@ class RecordStream:
 def apply_group(scene: Scene, record: Record) -> str:
     """Create, change or delete a customer group; return the outcome."""
     workspace = scene.workspace
+    is_delete = scene.is_delete(record)
     named = record.get("customer_group_id") or record.get("name")
     if not named:
         raise RefusedError(code="no_id")
     found = workspace.group_ids(str(named))
     if len(found) > 1:
         raise RefusedError(code="unknown_group")
-    if scene.is_delete(record):
-        return _deleted_group(scene, found)
+    if is_delete:
+        return _deleted_group(scene, record, found)
     name, description = record.get("name"), record.get("description")
     if not found:
         if record.get("customer_group_id") or not name:
@@ -193,14 +209,49 @@ def apply_group(scene: Scene, record: Record) -> str:
     return "sent"
 
 
-def _deleted_group(scene: Scene, found: list[str]) -> str:
+def _deleted_group(scene: Scene, record: Record, found: list[str]) -> str:
+    """Delete a group with its customers, and make sure that it is gone.
+
+    An id must be a group's id, not its name, and a name beside it must be that group's.
+    """
+    workspace = scene.workspace
+    group_id, name = record.get("customer_group_id"), record.get("name")
+    if group_id and found and found[0] != str(group_id):
+        raise RefusedError(code="unknown_group")
     if not found:
-        return "unchanged"
-    if scene.workspace.dry_run:
+        return "already_gone"
+    if group_id and name and workspace.groups[found[0]].get("name") != name:
+        raise RefusedError(code="names_differ")
+    if _has_too_many(scene, found[0]):
+        raise RefusedError(code="too_many_deletes", retryable=True)
+    if workspace.dry_run:
         return "planned"
-    scene.client.delete_group(scene.workspace.workspace_id, found[0])
-    del scene.workspace.groups[found[0]]
+    with suppress(OutcomeUnknownError):  # the list of groups says whether it was done
+        scene.client.delete_group(workspace.workspace_id, found[0])
+    del workspace.groups
+    _require_gone(found[0], workspace.groups, "delete_group")
     return "deleted"
+
+
+def _has_too_many(scene: Scene, group_id: str) -> bool:
+    """Return whether a group has more customers than may be deleted; read no more than needed."""
+    rows, percent = scene.config.get("max_delete_rows"), scene.config.get("max_delete_percent")
+    if rows is None and percent is None:
+        return False
+    ids: set[str] = set()
+    for page in customer_pages(scene.client, scene.workspace.workspace_id, group_id):
+        ids |= {str(customer["customer_id"]) for customer in page}
+        if ids and percent is not None and float(percent) < 100:  # noqa: PLR2004 (all of them)
+            return True
+        if rows is not None and len(ids) > rows:
+            return True
+    return False
+
+
+def _require_gone(deleted: str, there: Container[str], operation: str) -> None:
+    if deleted in there:
+        problem = "What was to be deleted is still there, whatever the API has answered"
+        raise OutcomeUnknownError(problem, operation=operation)
 
 
 _FIELD_CHANGES = ("display_name", "required", "options")
@@ -210,12 +261,14 @@ def apply_field(scene: Scene, record: Record) -> str:
     """Create, change or (if that is allowed) delete a profile field; return the outcome."""
     workspace = scene.workspace
     name, field_id = record.get("field_name"), record.get("field_id")
+    is_delete = scene.is_delete(record)
     if not (name or field_id):
         raise RefusedError(code="no_id")
-    field = next(
-        (f for f in workspace.fields.values() if f.name == name or f.field_id == field_id), None
-    )
-    if scene.is_delete(record):
+    found = [f for f in workspace.fields.values() if f.name == name or f.field_id == field_id]
+    field = found[0] if found else None
+    if is_delete:
+        if any((name and f.name != name) or (field_id and f.field_id != field_id) for f in found):
+            raise RefusedError(code="names_differ")
         return _deleted_field(scene, field)
     wanted = {key: record[key] for key in _FIELD_CHANGES if record.get(key) is not None}
     if isinstance(wanted.get("options"), str):
@@ -246,11 +299,17 @@ def _deleted_field(scene: Scene, field: ProfileField | None) -> str:
     if not scene.config.get("allow_field_delete"):
         raise RefusedError(code="field_delete_not_allowed")
     if field is None:
-        return "unchanged"
+        return "already_gone"
     if scene.workspace.dry_run:
         return "planned"
-    scene.client.delete_field(scene.workspace.workspace_id, field.field_id)
-    del scene.workspace.fields[field.name]
+    with suppress(OutcomeUnknownError):  # the list of fields says whether it was done
+        scene.client.delete_field(scene.workspace.workspace_id, field.field_id)
+    del scene.workspace.fields
+    _require_gone(
+        field.field_id,
+        [other.field_id for other in scene.workspace.fields.values()],
+        "delete_field",
+    )
     return "deleted"
 
 
@@ -282,6 +341,7 @@ def apply_publication(scene: Scene, record: Record) -> str:
     A record that has published a run, or found it published, does not publish the next one, which
     a rerun may have made since: nobody asked for that.
     """
+    _refuse_delete(scene, record)
     campaign_id = str(record.get("campaign_id") or "")
     campaign = _campaign(scene, campaign_id)
     key = _print(record)
@@ -309,6 +369,7 @@ def apply_publication(scene: Scene, record: Record) -> str:
 
 def apply_rerun(scene: Scene, record: Record) -> str:
     """Start a run against a group, once a record, and wait until it is made; return the outcome."""
+    _refuse_delete(scene, record)
     campaign_id = str(record.get("campaign_id") or "")
     _campaign(scene, campaign_id)
     named = record.get("customer_group_id") or record.get("customer_group")
@@ -338,6 +399,11 @@ def apply_rerun(scene: Scene, record: Record) -> str:
         problem = "The run is started, but it is not ready for review or for publishing yet"
         raise OutcomeUnknownError(problem, operation="initiate_rerun")
     return "sent"
+
+
+def _refuse_delete(scene: Scene, record: Record) -> None:
+    if scene.is_delete(record):
+        raise RefusedError(code="delete_not_possible")
 
 
 def _campaign(scene: Scene, campaign_id: str) -> Record:
