@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests.auth
 
-from tap_nudgescribe.errors import AccessError, BadRequestError, MissingFieldsError
+from tap_nudgescribe.errors import AccessError, ApiError, BadRequestError, MissingFieldsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,6 +86,8 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
         self._headers = dict(headers or {})
         self._session: Session | None = None
         self._vain = 0
+        self._failures = 0
+        self._failure: ApiError | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -99,13 +101,27 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
         return r
 
     def session(self) -> Session:
-        """Return a session that has not ended, logging in or renewing where needed."""
+        """Return a session that has not ended, logging in or renewing where needed.
+
+        Raises:
+            ApiError: when that fails; for all threads that wait for the same log-in.
+        """
+        failures = self._failures
         with self._lock:
-            if self._session is None:
-                self._session = self._log_in()
-            elif self._session.due:
-                self._session = self._renewed(self._session)
-            return self._session
+            session = self._session
+            if session is not None and not session.due:
+                return session
+            if self._failure is not None and self._failures > failures:
+                # It failed while this thread waited: it need not fail once more for this one.
+                raise self._failure
+            try:
+                made = self._log_in() if session is None else self._renewed(session)
+            except ApiError as error:
+                self._failures += 1
+                self._failure = error
+                raise
+            self._session = made
+            return made
 
     def account_id(self) -> str | None:
         """Return the account that the session is for (documented as a claim of its token)."""

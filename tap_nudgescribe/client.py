@@ -338,7 +338,8 @@ class NudgescribeClient:
         try:
             answer = self._send(operation, body, csv=csv)
         except errors.BadRequestError as refusal:
-            raise _upload_refused(self.wire.refusal(operation.name, refusal.answer)) from None
+            answer = self.wire.refusal(operation.name, refusal.answer)
+            raise _upload_refused(answer, status=refusal.status) from None
         result = envelopes.read_object(operation.name, answer, required=())
         return Upload(
             job_id=None if (job := result.get("job_id")) is None else str(job),
@@ -547,7 +548,7 @@ def _token(operation: str, value: object) -> str:
     return value
 
 
-def _upload_refused(answer: object) -> errors.UploadRefusedError:
+def _upload_refused(answer: object, *, status: int) -> errors.UploadRefusedError:
     """Read the rows' problems out of a refusal, as far as it names any."""
     listed = answer.get("errors") if isinstance(answer, dict) else None
     return errors.UploadRefusedError(
@@ -562,6 +563,7 @@ def _upload_refused(answer: object) -> errors.UploadRefusedError:
             if isinstance(problem, dict)
         ],
         operation="upload_customers",
+        status=status,
     )
 
 

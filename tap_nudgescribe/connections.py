@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,31 @@ FORBIDDEN = "The API gives a download URL whose address is no public one"
 
 NAT64 = ip_network("64:ff9b::/96")
 """Addresses that stand for IPv4 ones, by their last 32 bits (RFC 6052)."""
+
+
+@dataclass
+class Sending:
+    """Whether a part of a request was handed to a connection, so that the API may have got it."""
+
+    begun: bool = False
+
+
+_sending: ContextVar[Sending | None] = ContextVar("sending", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[Sending]:
+    """Watch the request of the block, which is sent in this thread.
+
+    Names, connections, proxies and TLS come before it. When one of them fails, nothing was sent.
+    A write to a connection that the server has closed counts as begun: nobody can know.
+    """
+    sending = Sending()
+    token = _sending.set(sending)
+    try:
+        yield sending
+    finally:
+        _sending.reset(token)
 
 
 def is_loopback(host: str) -> bool:
@@ -99,6 +126,23 @@ def _bounded(pool: Any, answer_seconds: float, admits: Callable[[str], bool]) ->
     """Return a kind of pool whose connections are bounded."""
 
     class Connection(pool.ConnectionCls):  # type: ignore[misc]
+        _connecting = False
+
+        def connect(self) -> None:
+            self._connecting = True
+            try:
+                super().connect()
+            finally:
+                self._connecting = False
+
+        def send(self, data: Any) -> None:  # noqa: ANN401 (http.client)
+            if self.sock is None:
+                self.connect()
+            # While it connects, it is a proxy that is asked for a tunnel.
+            if not self._connecting and (sending := _sending.get()):
+                sending.begun = True
+            super().send(data)
+
         # urllib3 2 makes every connection here, for both schemes.
         def _new_conn(self) -> socket.socket:
             made: socket.socket = super()._new_conn()

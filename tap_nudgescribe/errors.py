@@ -86,10 +86,26 @@ class BadRequestError(ApiError):
 
     Attributes:
         answer: The decoded answer, which may hold customers' values: never to be logged.
+        status: HTTP status.
     """
 
     advice = "The API does not accept this request; --check compares it with the contract."
     answer: object = None
+    status: int = 400
+
+
+class ConflictError(BadRequestError):
+    """409: the request conflicts with what the account holds, or with other work under way."""
+
+    advice = "Look whether other work on the account is under way, then run again."
+    status = 409
+
+
+class UnprocessableError(BadRequestError):
+    """422: the API has read the request and does not accept what it holds."""
+
+    advice = "Correct the values that the API names; --check compares names with the contract."
+    status = 422
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +121,7 @@ class RowProblem:
 
 
 class UploadRefusedError(BadRequestError):
-    """400 for an upload: nothing of it was taken.
+    """400, 409 or 422 for an upload: nothing of it was taken.
 
     Attributes:
         problems: What the API names as reasons; empty when it names none.
@@ -113,11 +129,14 @@ class UploadRefusedError(BadRequestError):
 
     advice = "Correct the rows or the profile fields; nothing of this upload was taken."
 
-    def __init__(self, problems: Sequence[RowProblem], *, operation: str) -> None:
+    def __init__(
+        self, problems: Sequence[RowProblem], *, operation: str, status: int = 400
+    ) -> None:
         """Count the problems; none is quoted."""
         self.problems = tuple(problems)
+        self.status = status
         count = len(self.problems)
-        problem = f"The API refuses the upload with {count} problems (400)"
+        problem = f"The API refuses the upload with {count} problems ({status})"
         super().__init__(problem, operation=operation)
 
 
@@ -160,6 +179,10 @@ class NetworkError(ApiError):
     )
 
 
+class NotSentError(NetworkError):
+    """No connection could be made on any try: the API has certainly got nothing of the request."""
+
+
 class OutcomeUnknownError(NetworkError):
     """A request that changes the account got no sound answer: it may have been done or not."""
 
@@ -172,9 +195,11 @@ class ContractError(ApiError):
 
     Attributes:
         keys: The keys that it has.
+        refused: Whether its status says that the request was not done.
     """
 
     keys: frozenset[str] = frozenset()
+    refused: bool = False
 
     advice = "Run --check: it compares the account with the contract and proposes wire_names."
 

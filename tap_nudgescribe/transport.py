@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
-import math
 import random
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -28,8 +27,17 @@ from tap_nudgescribe.connections import (
     admissible,
     ended_after,
     is_loopback,
+    watched,
 )
 from tap_nudgescribe.discretion import quiet
+from tap_nudgescribe.retries import one_budget
+from tap_nudgescribe.statuses import (
+    LONGEST_WAIT_SECONDS,
+    Passing,
+    download_error,
+    http_date,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,9 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-LONGEST_WAIT_SECONDS = 120.0
-"""Upper bound of one wait between tries, whatever Retry-After says."""
 
 FIRST_WAIT_SECONDS = 0.5
 
@@ -264,7 +269,7 @@ class Transport:
         if status == (206 if offset else 200):
             return response
         response.close()
-        raise _download_error(operation, status)
+        raise download_error(operation, status)
 
     def pause(self, number: int) -> None:
         """Wait before another try, longer with each failed one (counted from 1)."""
@@ -311,31 +316,34 @@ class Transport:
         started = time.monotonic()
         status = None
         try:
-            response = self._api.request(
-                operation.method,
-                self.options.api_url.rstrip("/") + operation.path,
-                **content,
-                auth=auth,
-                timeout=self.options.request_timeout_seconds,
-                verify=self._verify,
-                allow_redirects=False,
-                stream=True,
-            )
+            with watched() as sending:
+                response = self._api.request(
+                    operation.method,
+                    self.options.api_url.rstrip("/") + operation.path,
+                    **content,
+                    auth=auth,
+                    timeout=self.options.request_timeout_seconds,
+                    verify=self._verify,
+                    allow_redirects=False,
+                    stream=True,
+                )
             status = response.status_code
             left_open = streamed and response.ok and _is_csv(response)
             whole = None if left_open else self._read(operation.name, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _network_error(operation.name, error) from None
+            if sending.begun:
+                raise Passing(_network_error(operation.name, error)) from None
+            raise Passing(_not_sent(operation.name, error)) from None
         finally:
             self._observed(operation.name, started, status)
-        self._server_time = _http_date(response.headers.get("Date", "")) or self._server_time
+        self._server_time = http_date(response.headers.get("Date", "")) or self._server_time
         return _Reply(response, whole)
 
     def _read(self, operation: str, response: requests.Response) -> bytes:
         """Read an answer to its end, which must come before too many bytes and too much time.
 
         Raises:
-            _Passing: with an ``AnswerLimitError``, for an answer that is too large.
+            Passing: with an ``AnswerLimitError``, for an answer that is too large.
         """
         most = self.options.max_answer_mib * 2**20
         content = bytearray()
@@ -345,7 +353,7 @@ class Transport:
                 if len(content) > most:
                     response.close()
                     problem = f"The answer has more than {self.options.max_answer_mib} MiB"
-                    raise _Passing(errors.AnswerLimitError(problem, operation=operation))
+                    raise Passing(errors.AnswerLimitError(problem, operation=operation))
         return bytes(content)
 
     def _observed(self, operation: str, started: float, status: int | None) -> None:
@@ -353,36 +361,32 @@ class Transport:
         self._observe(Exchange(operation=operation, seconds=seconds, status=status))
 
     def _retried(self, operation: Operation, attempt: Callable[[], T]) -> T:
-        for number in range(1, self.options.max_tries + 1):
-            try:
-                return attempt()
-            except _Passing as passing:
-                error = passing.error
-                wait = _wait(number) if passing.wait is None else passing.wait
-            except errors.NetworkError as problem:
-                error = problem
-                wait = _wait(number)
-            if not operation.repeatable and not isinstance(error, errors.RateLimitError):
-                raise errors.OutcomeUnknownError(error.problem, operation=operation.name) from None
-            if number == self.options.max_tries or isinstance(error, errors.AnswerLimitError):
-                raise error from None
-            logger.warning(
-                "%s Try %d of %d follows in %.1f s",
-                error,
-                number + 1,
-                self.options.max_tries,
-                wait,
-            )
-            self._sleep(wait)
-        raise AssertionError  # max_tries is at least 1
+        """Try until it works, as often as max_tries allows for this request and its log-in.
+
+        What the log-in raises is final: it has used up the budget, or it was refused. The request
+        that needed it was not sent.
+        """
+        most = self.options.max_tries
+        with one_budget() as tries:
+            while True:
+                try:
+                    return attempt()
+                except Passing as passing:
+                    error, wait = passing.error, passing.wait
+                if not operation.repeatable and not isinstance(error, _NOT_DONE):
+                    problem = error.problem
+                    raise errors.OutcomeUnknownError(problem, operation=operation.name) from None
+                tries.failed += 1
+                if tries.failed >= most or isinstance(error, errors.AnswerLimitError):
+                    raise error from None
+                seconds = _wait(tries.failed) if wait is None else wait
+                follows = tries.failed + 1
+                logger.warning("%s Try %d of %d follows in %.1f s", error, follows, most, seconds)
+                self._sleep(seconds)
 
 
-class _Passing(Exception):  # noqa: N818
-    """A failure that may pass, with the seconds that the server asked to wait."""
-
-    def __init__(self, error: errors.ApiError, wait: float | None = None) -> None:
-        self.error = error
-        self.wait = wait
+_NOT_DONE = (errors.NotSentError, errors.RateLimitError)
+"""Failures after which a request is certainly not done, so that it may be sent again."""
 
 
 class _Reply(NamedTuple):
@@ -418,58 +422,21 @@ def _answer(operation: Operation, reply: _Reply, body: Mapping[str, Any] | None)
     if response.status_code == 204:
         return {}
     if response.status_code not in {200, 201, 202}:
-        raise _refusal(operation.name, reply, body)
+        raise refusal(operation.name, response, content or b"", body)
     if _is_csv(response):
         return content
     try:
         return msgspec.json.decode(content or b"")
     except RecursionError:
         problem = "The answer is nested too deeply"
-        raise _Passing(errors.AnswerLimitError(problem, operation=operation.name)) from None
+        raise Passing(errors.AnswerLimitError(problem, operation=operation.name)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = "The answer is no JSON"
-        raise _Passing(errors.ContractError(problem, operation=operation.name)) from None
+        raise Passing(errors.ContractError(problem, operation=operation.name)) from None
 
 
 def _is_csv(response: requests.Response) -> bool:
     return response.headers.get("Content-Type", "").startswith(_CSV)
-
-
-def _refusal(name: str, reply: _Reply, body: Mapping[str, Any] | None) -> Exception:
-    """Return the error that a status means here: not always what it means in HTTP."""
-    response = reply.response
-    wait = _retry_after(response.headers)
-    fields = ", ".join(sorted(body or ())) or "none"
-    match response.status_code:
-        case 400:
-            refusal = errors.BadRequestError("The API refuses the request (400)", operation=name)
-            refusal.answer = _decoded(reply.content or b"")
-            return refusal
-        case 401:
-            problem = f"The API says a required field is missing (401); fields sent: {fields}"
-            return errors.MissingFieldsError(problem, operation=name)
-        case 403:
-            return errors.AccessError("The API refuses access (403)", operation=name)
-        case 404:
-            return errors.NotFoundError("Not found (404)", operation=name)
-        case 413:
-            return errors.TooLargeError("The request is too large (413)", operation=name)
-        case 429:
-            error = errors.RateLimitError("Too many requests (429)", operation=name)
-            return _Passing(error, wait)
-        case 503 if name == "publish_messages":
-            return errors.QuotaError("The publishing quota is used up (503)", operation=name)
-        case status if 300 <= status < 400:
-            # Wherever it leads, the bearer or the log-in would go along.
-            problem = f"The API redirects ({status}), which is not followed"
-            advice = "Set api_url to the address that answers by itself."
-            return errors.ContractError(problem, operation=name, advice=advice)
-        case status if status >= 500:
-            problem = f"The API has failed ({status})"
-            return _Passing(errors.ServerError(problem, operation=name), wait)
-        case status:
-            problem = f"The API answers with an unknown status ({status})"
-            return errors.ContractError(problem, operation=name)
 
 
 def _form(body: Mapping[str, Any]) -> dict[str, str]:
@@ -480,56 +447,25 @@ def _form(body: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _decoded(content: bytes) -> object:
-    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(content)
-    return None
-
-
 def _network_error(operation: str, error: Exception) -> errors.NetworkError:
     # The text of these exceptions holds URLs, presigned ones included: the type has to do.
     return errors.NetworkError(f"No whole answer ({type(error).__name__})", operation=operation)
 
 
-def _download_error(operation: str, status: int | None) -> errors.ApiError:
-    match status:
-        case 400 | 401 | 403 | 404 | 410:
-            problem = f"The storage refuses the download URL ({status}); it may have expired"
-            return errors.AccessError(problem, operation=operation)
-        case int() if status >= 500 or status == 429:
-            return errors.ServerError(f"The storage has failed ({status})", operation=operation)
-        case 412 | 416:
-            problem = f"The file changed while it was read ({status})"
-            return errors.ContractError(problem, operation=operation)
+def _not_sent(operation: str, error: Exception) -> errors.NotSentError:
+    """Return the error of a request that never got a connection to go over."""
+    deepest: BaseException = error
+    while (inner := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = inner
+    match deepest:
+        case ConnectionRefusedError():
+            why = "connection refused"
+        case socket.gaierror():
+            why = "unknown host"
         case _:
-            problem = f"The storage does not continue a download as asked ({status})"
-            return errors.ContractError(problem, operation=operation)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After asks for, clamped; None without it or for nonsense.
-
-    A date is taken by the server's own clock, its Date header, where it tells it.
-    """
-    text = headers.get("Retry-After", "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        until = _http_date(text)
-        if until is None:
-            return None
-        seconds = (
-            until - (_http_date(headers.get("Date", "")) or datetime.now(UTC))
-        ).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else None
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            why = type(error).__name__
+    problem = f"No connection to the API ({why}), so nothing was sent"
+    return errors.NotSentError(problem, operation=operation)
 
 
 def _wait(number: int) -> float:

@@ -454,10 +454,11 @@ def _once(
     scene.books.record(books.new_entries(key, row, books.UNCERTAIN))
     try:
         made = change()
-    except (OutcomeUnknownError, ContractError):
+    except OutcomeUnknownError:
         raise
-    except ApiError:
-        scene.books.record(books.new_entries(key, row, 0))
+    except ApiError as error:
+        if not isinstance(error, ContractError) or error.refused:
+            scene.books.record(books.new_entries(key, row, 0))
         raise
     if not done(made):
         problem = "The account does not show what was asked for, whatever the API has answered"

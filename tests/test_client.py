@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_nudgescribe.auth import NudgescribeAuthenticator, Session
 from tap_nudgescribe.client import NudgescribeClient, profile_field
 from tap_nudgescribe.errors import (
     AccessError,
@@ -15,10 +16,13 @@ from tap_nudgescribe.errors import (
     BadRequestError,
     LoginError,
     MissingFieldsError,
+    NetworkError,
     NotFoundError,
+    NotSentError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitError,
+    ServerError,
     SettingsError,
     UploadRefusedError,
 )
@@ -201,6 +205,121 @@ def test_a_change_that_was_not_taken_for_the_rate_is_sent_again(
     sandbox.inject(Fault(operation, "rate_limited", 9, option="0"))
     with pytest.raises(RateLimitError, match="max_requests_per_second"):
         CHANGES[operation](client, workspace, group)
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+def test_a_change_that_got_no_connection_was_not_sent_and_is_tried_again(
+    sandbox: Sandbox, workspace: str, group: str, operation: str
+) -> None:
+    waits: list[float] = []
+    client = client_of(sandbox, max_tries=3)
+    client.transport._sleep = waits.append  # noqa: SLF001 (tests do not wait)
+    sandbox.inject(Fault("list_groups", "unreachable"))
+    client.list_groups(workspace)
+    with pytest.raises(NotSentError, match=r"connection refused.*nothing was sent") as caught:
+        CHANGES[operation](client, workspace, group)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+    assert (len(waits), sandbox.count(operation)) == (2, 0)
+    sandbox.reopen()
+    CHANGES[operation](client, workspace, group)
+    assert sandbox.count(operation) == 1
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("server_error", ServerError), ("reset", NetworkError), ("refused", LoginError)],
+)
+def test_a_change_whose_log_in_failed_was_not_sent(
+    sandbox: Sandbox, group: str, operation: str, kind: Kind, error: type[ApiError]
+) -> None:
+    workspace = sandbox.account.groups[group].workspace_id
+    sandbox.inject(Fault("login", kind, 99))
+    with pytest.raises(error) as caught:
+        CHANGES[operation](client_of(sandbox), workspace, group)
+    assert caught.value.operation == "login"
+    assert not isinstance(caught.value, OutcomeUnknownError)
+    assert sandbox.count(operation) == 0
+
+
+def test_a_request_and_its_log_in_have_one_budget_of_tries(sandbox: Sandbox) -> None:
+    waits: list[float] = []
+    client = client_of(sandbox, max_tries=6)
+    client.transport._sleep = waits.append  # noqa: SLF001 (tests do not wait)
+    sandbox.inject(Fault("login", "server_error", 99))
+    with pytest.raises(ServerError):
+        client.list_campaigns()
+    assert (sandbox.count("login"), len(waits)) == (6, 5)
+    sandbox.faults[:] = [
+        Fault("login", "server_error", 3),
+        Fault("list_campaigns", "server_error", 99),
+    ]
+    with pytest.raises(ServerError):
+        client.list_campaigns()
+    assert (sandbox.count("login"), sandbox.count("list_campaigns")) == (6 + 4, 3)
+
+
+def test_threads_that_wait_for_one_log_in_share_its_failure() -> None:
+    waiting = threading.Event()
+    failed: list[ApiError] = []
+    log_ins = 0
+
+    class Lock:
+        """Says when the second thread has come to it."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            if threading.current_thread() is second:
+                waiting.set()
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    def log_in() -> Session:
+        nonlocal log_ins
+        log_ins += 1
+        second.start()
+        assert waiting.wait(10)
+        problem = "no answer"
+        raise NetworkError(problem, operation="login")
+
+    def call() -> None:
+        with pytest.raises(NetworkError) as caught:
+            authenticator.session()
+        failed.append(caught.value)
+
+    second = threading.Thread(target=call)
+    authenticator = NudgescribeAuthenticator(log_in=log_in, refresh=lambda _: log_in())
+    authenticator._lock = Lock()  # type: ignore[assignment] # noqa: SLF001
+    call()
+    second.join(10)
+    assert (len(failed), log_ins) == (2, 1)
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+def test_a_change_that_may_have_arrived_too_late_is_of_unknown_outcome(
+    sandbox: Sandbox, client: NudgescribeClient, workspace: str, group: str, operation: str
+) -> None:
+    sandbox.inject(Fault(operation, "timed_out", 9))
+    with pytest.raises(OutcomeUnknownError, match="408"):
+        CHANGES[operation](client, workspace, group)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("conflict", 409), ("unprocessable", 422)])
+@pytest.mark.parametrize("operation", CHANGES)
+def test_a_change_that_conflicts_or_is_not_processed_is_refused_with_its_own_message(
+    sandbox: Sandbox, group: str, operation: str, kind: Kind, status: int
+) -> None:
+    workspace = sandbox.account.groups[group].workspace_id
+    client = client_of(sandbox)
+    sandbox.inject(Fault(operation, kind, 9))
+    with pytest.raises(BadRequestError, match=str(status)) as caught:
+        CHANGES[operation](client, workspace, group)
+    assert caught.value.status == status
+    assert sandbox.faults[0].times == 8
 
 
 # What answers mean

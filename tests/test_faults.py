@@ -173,7 +173,7 @@ def test_no_secret_and_no_customer_value_reaches_a_log_an_error_or_the_state(
         ({"api_url": "http://192.0.2.1/v1"}, "http:// to another machine"),
         ({"ca_bundle": "nowhere.pem"}, "ca_bundle"),
         ({"start_date": "yesterday"}, "start_date"),
-        ({"api_url": "http://127.0.0.1:9/v1", "max_tries": 1}, "No whole answer"),
+        ({"api_url": "http://127.0.0.1:9/v1", "max_tries": 1}, "connection refused"),
     ],
 )
 def test_what_cannot_work_ends_with_one_clear_line(

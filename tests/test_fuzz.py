@@ -41,12 +41,10 @@ from tap_nudgescribe.profile import (
     parse_number,
 )
 from tap_nudgescribe.records import RecordReader as TapReader
+from tap_nudgescribe.statuses import LONGEST_WAIT_SECONDS, http_date, retry_after
 from tap_nudgescribe.timestamps import moment, parse_timestamp
 from tap_nudgescribe.transport import (
-    LONGEST_WAIT_SECONDS,
     ConnectionOptions,
-    _http_date,
-    _retry_after,
 )
 from tap_nudgescribe.wire import Wire
 from target_nudgescribe.json_records import JsonRecords
@@ -230,9 +228,9 @@ def test_any_row_is_a_record_or_an_error(row: dict[str, Any]) -> None:
     st.text(),
 )
 def test_any_retry_after_is_a_bounded_wait_or_none(text: str, day: str) -> None:
-    wait = _retry_after({"Retry-After": text, "Date": day})
+    wait = retry_after({"Retry-After": text, "Date": day})
     assert wait is None or 0 <= wait <= LONGEST_WAIT_SECONDS
-    told = _http_date(text)
+    told = http_date(text)
     assert told is None or told.utcoffset() is not None
 
 

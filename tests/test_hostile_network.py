@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tap_nudgescribe.auth import Session
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.errors import NetworkError
+from tap_nudgescribe.errors import NetworkError, NotSentError, OutcomeUnknownError
 from tests.message_server import Content, MessageServer
+from tests.raw_server import RawServer, answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,6 +189,53 @@ def test_a_proxy_that_is_not_there_is_an_error_without_its_password(
         with pytest.raises(NetworkError, match="proxy") as caught:
             read_all(server, ca_bundle=str(own))
         assert "canary" not in str(caught.value)
+
+
+def publish(config: dict[str, Any]) -> None:
+    """Ask for a change with a session that was had elsewhere."""
+    client = NudgescribeClient.from_config(config | {"max_tries": 1})
+    client.authenticator._session = Session(access_token="a.b.c")  # noqa: SLF001
+    client.publish_messages("ca-1")
+
+
+def test_a_change_that_fails_before_its_first_byte_was_not_sent(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"api_key": "key", "email": "user@example.com", "password": "pass"}
+    for url in ("http://127.0.0.1:9/v1", "http://nowhere.invalid/v1"):
+        with pytest.raises(NotSentError, match="nothing was sent"):
+            publish(secrets | {"api_url": url, "allow_insecure_http": True})
+    with MessageServer(FILES, tls=tls(own)) as server:
+        with pytest.raises(NotSentError, match="SSLError"):
+            publish(server.config)
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        with pytest.raises(NotSentError):
+            publish(server.config | {"ca_bundle": str(own)})
+        with RawServer(lambda _: [answer(b"", "407 Proxy Authentication Required")]) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.root)
+            with pytest.raises(NotSentError, match="ProxyError"):
+                publish(server.config | {"ca_bundle": str(own)})
+        assert not server.requests
+
+
+@pytest.mark.parametrize("pieces", [[], [b"HTTP/1.1 2"], [b"nonsense\r\n\r\n"]])
+def test_a_change_whose_connection_ends_after_its_first_byte_may_have_been_done(
+    pieces: list[bytes],
+) -> None:
+    with RawServer(lambda _: pieces) as server, pytest.raises(OutcomeUnknownError):
+        publish(server.config)
+
+
+def test_a_change_over_a_connection_that_the_server_has_closed_may_have_been_done() -> None:
+    """It closes a connection that the client may use again, and nobody can see when."""
+    kept = [answer(b"[]").replace(b"Connection: close\r\n", b"")]
+    with RawServer(lambda path: kept if path.endswith("/all") else []) as server:
+        client = NudgescribeClient.from_config(server.config)
+        client.list_campaigns()
+        with pytest.raises((OutcomeUnknownError, NotSentError)) as caught:
+            client.publish_messages("ca-1")
+        arrived = any("/messages/publish" in head for head in server.requests)
+        assert isinstance(caught.value, OutcomeUnknownError) or not arrived
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

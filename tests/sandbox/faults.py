@@ -18,6 +18,11 @@ Kind = Literal[
     "missing_field",
     "not_found",
     "bad_request",
+    "timed_out",
+    "conflict",
+    "unprocessable",
+    "too_large",
+    "unreachable",
     "expired_token",
     "expired_url",
     "reset_before",
@@ -56,8 +61,11 @@ class Fault:
         operation: An ``operationId``, ``storage``, or ``*``.
         kind: ``latency`` (option: seconds), ``rate_limited`` (option: Retry-After, ``date`` for
             an HTTP date), ``server_error`` (option: status), ``refused`` (403), ``missing_field``
-            (401), ``not_found`` (404), ``bad_request`` (400 without reasons); ``expired_token``
-            and ``expired_url`` end all sessions or the URL; ``reset_before`` and ``reset`` break
+            (401), ``not_found`` (404), ``bad_request`` (400 without reasons), ``timed_out`` (408),
+            ``conflict`` (409), ``unprocessable`` (422) and ``too_large`` (413), without reasons as
+            well; ``unreachable`` answers, and no connection can be made after it until
+            :meth:`Sandbox.reopen`; ``expired_token`` and ``expired_url`` end all sessions or the
+            URL; ``reset_before`` and ``reset`` break
             the connection before and amid the answer, what was asked being done; ``truncated``
             ends the answer early; ``invalid_json``, ``unexpected_shape``, ``envelope`` (option:
             the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``); ``ignored`` answers

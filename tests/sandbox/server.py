@@ -36,6 +36,21 @@ if TYPE_CHECKING:
     from tests.sandbox.checks import Body
     from tests.sandbox.faults import Fault
 
+REFUSED = frozenset(
+    {
+        "rate_limited",
+        "refused",
+        "missing_field",
+        "not_found",
+        "bad_request",
+        "timed_out",
+        "conflict",
+        "unprocessable",
+        "too_large",
+    }
+)
+"""Kinds of faults that are refusals of the same name."""
+
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
@@ -66,6 +81,10 @@ class Sandbox:
             for path, methods in contract()["paths"].items()
             for method, operation in methods.items()
         }
+        self._start(port)
+
+    def _start(self, port: int) -> None:
+        self._unreachable = False
         config = uvicorn.Config(
             self._serve,
             host="127.0.0.1",
@@ -92,6 +111,18 @@ class Sandbox:
         """Stop."""
         self._server.should_exit = True
         self._thread.join(10)
+
+    def _leave(self) -> None:
+        """Listen no longer, and keep no connection open: the next one is refused."""
+        self._unreachable = True
+        for server in self._server.servers:
+            server.close()
+
+    def reopen(self) -> None:
+        """Listen at the same port again."""
+        self.__exit__()
+        self._start(int(self.root.rsplit(":", 1)[1].rstrip("/")))
+        self.__enter__()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -122,6 +153,8 @@ class Sandbox:
             _reset(send)
         else:
             response.headers["Date"] = format_datetime(self.account.now, usegmt=True)
+            if self._unreachable:
+                response.headers["Connection"] = "close"
             await response(scope, receive, send)
 
     async def _download(self, request: Request) -> Response | None:
@@ -196,8 +229,10 @@ class Sandbox:
                 fault.then(self.account)
             case "expired_token":
                 self.sessions.end_all()
-            case "rate_limited" | "refused" | "missing_field" | "not_found" | "bad_request" as kind:
+            case str() as kind if kind in REFUSED:
                 raise Refusal(kind, "canary: refused on order")
+            case "unreachable":
+                self._leave()
 
     def _check_gateway(self, request: Request) -> None:
         """Ask for x-auth-context where the account's gateway does."""

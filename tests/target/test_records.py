@@ -115,7 +115,9 @@ def test_a_rerun_without_an_answer_is_never_started_again(send: Sending) -> None
     assert send.sandbox.count("initiate_rerun") == 1
 
 
-@pytest.mark.parametrize("fault", ["refused", "rate_limited", "bad_request"])
+@pytest.mark.parametrize(
+    "fault", ["refused", "rate_limited", "bad_request", "conflict", "unprocessable"]
+)
 def test_a_rerun_that_the_api_soundly_refuses_is_started_by_the_next_run(
     send: Sending, fault: Any
 ) -> None:
@@ -123,6 +125,31 @@ def test_a_rerun_that_the_api_soundly_refuses_is_started_by_the_next_run(
     record = {"campaign_id": published.campaign_id, "customer_group": "Loyal; since 2019"}
     send.sandbox.inject(Fault("initiate_rerun", fault, times=1000))
     assert send(*messages("campaign_reruns", record)).code in {1, 3}
+    send.sandbox.faults.clear()
+    assert send(*messages("campaign_reruns", record)).outcomes("campaign_reruns") == {"sent": 1}
+
+
+def test_a_rerun_that_got_no_connection_is_started_by_the_next_run(send: Sending) -> None:
+    published = campaign(send, "Published")
+    record = {"campaign_id": published.campaign_id, "customer_group": "Loyal; since 2019"}
+    send.sandbox.inject(Fault("list_runs", "unreachable"))
+    sent = send(*messages("campaign_reruns", record))
+    assert (sent.code, sent.outcomes("campaign_reruns")) == (1, {})
+    assert "nothing was sent" in sent.logged
+    send.sandbox.reopen()
+    assert send.sandbox.count("initiate_rerun") == 0
+    assert send(*messages("campaign_reruns", record)).outcomes("campaign_reruns") == {"sent": 1}
+
+
+def test_a_rerun_whose_session_cannot_be_renewed_is_started_by_the_next_run(
+    send: Sending,
+) -> None:
+    published = campaign(send, "Published")
+    record = {"campaign_id": published.campaign_id, "customer_group": "Loyal; since 2019"}
+    send.sandbox.inject(Fault("initiate_rerun", "expired_token"))
+    send.sandbox.inject(Fault("refresh", "server_error", times=99))
+    send.sandbox.inject(Fault("login", "server_error", times=99, after=1))
+    assert send(*messages("campaign_reruns", record)).code == 1
     send.sandbox.faults.clear()
     assert send(*messages("campaign_reruns", record)).outcomes("campaign_reruns") == {"sent": 1}
 
