@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from target_nudgescribe.fingerprints import in_order
+from target_nudgescribe.fingerprints import folded_prints, in_order
 from target_nudgescribe.rows import texts_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Ready:
         """Return the number of rows."""
         return len(self.numbers)
 
+    def folded_keys(self, key: Sequence[str]) -> NDArray[np.uint64]:
+        """Return :func:`folded_prints` of each row's key, which are the values of some fields."""
+        return folded_prints([texts_of(self.cells, name) for name in key])
+
     def take(self, rows: NDArray[np.intp]) -> Ready:
         """Return some of the rows."""
         return replace(
@@ -60,6 +64,19 @@ class Ready:
         )
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A customer to be deleted.
+
+    Attributes:
+        folded: Hash of the key without regard to case and outer white space.
+        number: Number of the row that says so; 0 when it is a missing row.
+    """
+
+    folded: int
+    number: int = 0
+
+
 @dataclass
 class GroupWork:
     """What waits for one customer group.
@@ -70,8 +87,9 @@ class GroupWork:
         ready: Rows to be uploaded, by their set of fields.
         queued: Rows that the API says it will have, to be read back until they are there.
         doubted: Rows whose upload got no sound answer, to be read back once.
-        doomed: Keys to be deleted and the number of the row that says so.
+        doomed: Keys to be deleted, and what is known of each.
         deletes: How many customers this run was to delete so far.
+        deleted: How many customers this run has deleted.
     """
 
     group_id: str
@@ -79,8 +97,9 @@ class GroupWork:
     ready: dict[tuple[str, ...], list[Ready]] = field(default_factory=dict)
     queued: list[Ready] = field(default_factory=list)
     doubted: list[Ready] = field(default_factory=list)
-    doomed: dict[bytes, int] = field(default_factory=dict)
+    doomed: dict[bytes, Wanted] = field(default_factory=dict)
     deletes: int = 0
+    deleted: int = 0
 
     @property
     def rows(self) -> int:

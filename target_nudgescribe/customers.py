@@ -12,6 +12,7 @@ from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import GroupWork, Ready, by_fields, last_of_each_key, taken
 from target_nudgescribe.delete_marker import UNREADABLE, read_markers
 from target_nudgescribe.delivery import Delivery
+from target_nudgescribe.fingerprints import folded_prints
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.prepared import Prepared, Printed, prepare
 from target_nudgescribe.rejects import Reject, written_row
@@ -110,7 +111,10 @@ class CustomerStream:
         route.outcomes.count("merged", len(places) - len(last))
         doomed, kept = last[deleted[last]], last[~deleted[last]]
         deletes.withdraw(route, work, keys[kept])
-        deletes.doom(route, work, keys[doomed], rows.first + doomed)
+        if len(doomed):
+            columns = [texts_of(prepared.checked.cells, name) for name in route.mapped.key]
+            folded = folded_prints([taken(column, doomed) for column in columns])
+            deletes.doom(route, work, keys[doomed], folded, rows.first + doomed)
         if work.waits(keys[kept]):
             # An older row of a customer must be there before a newer one is sent.
             self._delivery.deliver(work)
@@ -144,7 +148,7 @@ class CustomerStream:
         route = self._route
         known = work.ledger.find(keys)
         same = (known["row"] == prints[:, 0]) & (known["row_2"] == prints[:, 1])
-        unchanged = same & (known["status"] == books.SENT)
+        unchanged = same & np.isin(known["status"], books.UNCHANGED_STATUSES)
         quarantined = (
             np.full(len(same), not route.replaying)
             & same

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import BadRequestError, NotFoundError, OutcomeUnknownError
 from target_nudgescribe import ledger as books
+from target_nudgescribe.batches import Wanted
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.readback import held
 from target_nudgescribe.rejects import PRINT, Reject
 from target_nudgescribe.validation import MESSAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,31 +31,37 @@ logger = logging.getLogger("target-nudgescribe")
 GONE = frozenset({"deleted", "already_gone"})
 """Outcomes of customers who are not in the group any more."""
 
-MOST_IDS = 500
+MAX_IDS = 500
 """Customers that one request deletes."""
+
+MAX_REFUSALS = 40
+"""Refused requests after which the search for the customers that cannot be deleted ends."""
 
 
 def doom(
-    route: Route, work: GroupWork, keys: NDArray[np.uint64], numbers: NDArray[np.int64]
+    route: Route,
+    work: GroupWork,
+    keys: NDArray[np.uint64],
+    folded: NDArray[np.uint64],
+    numbers: NDArray[np.int64],
 ) -> None:
     """Note customers to delete; of several rows for one, the last counts."""
-    if not len(keys):
-        return
     already = (work.ledger.find(keys)["status"] == books.DELETED) & ~np.array(
         [work.waits(keys[i : i + 1]) for i in range(len(keys))], bool
     )
     route.outcomes.count("unchanged", int(already.sum()))
-    for key, number in zip(keys[~already], numbers[~already], strict=True):
-        if work.doomed.pop(key.tobytes(), None) is not None:
+    for row in np.flatnonzero(~already):
+        key = keys[row].tobytes()
+        if work.doomed.pop(key, None) is not None:
             route.outcomes.count("merged", 1)
-        work.doomed[key.tobytes()] = int(number)
+        work.doomed[key] = Wanted(_folded(keys[row, 0], folded[row]), int(numbers[row]))
 
 
 def withdraw(route: Route, work: GroupWork, keys: NDArray[np.uint64]) -> None:
     """Forget deletes of customers for whom a later row came."""
     if work.doomed:
         gone = [work.doomed.pop(key.tobytes(), None) for key in keys]
-        route.outcomes.count("merged", sum(number is not None for number in gone))
+        route.outcomes.count("merged", sum(wanted is not None for wanted in gone))
 
 
 def delete_doomed(route: Route, work: GroupWork) -> None:
@@ -65,9 +73,9 @@ def delete_doomed(route: Route, work: GroupWork) -> None:
     if not work.doomed:
         return
     doomed, work.doomed = work.doomed, {}
-    fate = _delete(route, work, doomed, "explicit")
-    _reject(route, doomed, fate)
-    route.outcomes.ended.update(fate.values())
+    ended = _delete(route, work, doomed, "explicit")
+    _reject(route, doomed, ended.codes)
+    route.outcomes.ended.update(ended.outcomes.values())
 
 
 def mirror(route: Route, works: Iterable[GroupWork], doubt: str) -> None:
@@ -80,6 +88,8 @@ def mirror(route: Route, works: Iterable[GroupWork], doubt: str) -> None:
     """
     for work in works:
         reason = doubt or ("its ledger was lost" if work.ledger.lost else "")
+        if not reason:
+            _count_others(route, work)
         gone = work.ledger.unseen()
         if not len(gone):
             continue
@@ -92,89 +102,193 @@ def mirror(route: Route, works: Iterable[GroupWork], doubt: str) -> None:
             )
             continue
         keys = np.stack([gone["key"], gone["key_2"]], axis=1)
-        fate = _delete(route, work, {key.tobytes(): 0 for key in keys}, "mirror")
-        route.outcomes.counts.update(f"mirror_{outcome}" for outcome in fate.values())
+        wanted = {
+            key.tobytes(): Wanted(_folded(key[0], folded))
+            for key, folded in zip(keys, gone["folded"], strict=True)
+        }
+        ended = _delete(route, work, wanted, "mirror")
+        route.outcomes.counts.update(f"mirror_{outcome}" for outcome in ended.outcomes.values())
 
 
-def _delete(
-    route: Route, work: GroupWork, doomed: Mapping[bytes, int], why: str
-) -> dict[bytes, str]:
-    """Delete customers by key and return the outcome of each key."""
-    group = route.workspace.groups.get(work.group_id, {})
+def _count_others(route: Route, work: GroupWork) -> None:
+    others = work.ledger.unseen_of_others()
+    if others:
+        route.outcomes.counts["mirror_not_ours"] += others
+        logger.warning(
+            "%s: %d customers of group %s are not in the table and stay, because no upload of this "
+            "stream was confirmed for them: the ledger was seeded with them, or their only upload "
+            "got no sound answer",
+            route.name,
+            others,
+            work.group_id,
+        )
+
+
+@dataclass
+class _Ended:
+    """How deletes ended.
+
+    Attributes:
+        outcomes: By key.
+        codes: By key that was rejected, why.
+    """
+
+    outcomes: dict[bytes, str] = field(default_factory=dict)
+    codes: dict[bytes, str] = field(default_factory=dict)
+
+    def reject(self, keys: Iterable[bytes], code: str) -> None:
+        for key in keys:
+            self.outcomes[key] = "rejected"
+            self.codes[key] = code
+
+
+@dataclass
+class _Found:
+    """What a group holds of the customers that are to be deleted.
+
+    Attributes:
+        ids: The API's ids by key: several if the group has a key several times.
+        spelled_otherwise: Keys that the group has in another case or with other white space only.
+        total: How many customers the group has.
+    """
+
+    ids: dict[bytes, list[str]]
+    spelled_otherwise: set[bytes]
+    total: int
+
+
+def _delete(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: str) -> _Ended:
+    """Delete customers by key, make sure that they are gone, and return how each key ended."""
+    ended = _Ended(dict.fromkeys(wanted, "already_gone"))
     if route.workspace.dry_run:
-        route.outcomes.counts[f"{why}_deletes"] += len(doomed)
-        return dict.fromkeys(doomed, "planned")
-    ids, total = _find_ids(route.workspace, work.group_id, route.mapped.key, doomed)
-    found = [key for key in doomed if key in ids]
-    work.deletes += len(found)
+        route.outcomes.counts[f"{why}_deletes"] += len(wanted)
+        return _Ended(dict.fromkeys(wanted, "planned"))
+    found = _find(route, work, wanted)
+    ended.reject(found.spelled_otherwise, "key_spelled_otherwise")
+    ids = found.ids
+    number = sum(map(len, ids.values()))
+    work.deletes += number
     logger.warning(
         "%s: %d of %d customers are to be deleted from group %s (%s)",
         route.name,
-        len(found),
-        total,
-        group.get("name") or work.group_id,
+        number,
+        found.total,
+        route.workspace.groups.get(work.group_id, {}).get("name") or work.group_id,
         why,
     )
-    if _too_many(work.deletes, total, route.config):
+    if ids and _too_many(work.deletes, found.total + work.deleted, route.config):
         logger.error(
             "%s: that is more than max_delete_rows or max_delete_percent allow, so nobody is "
             "deleted",
             route.name,
         )
-        route.outcomes.reasons["too_many_deletes"] += len(doomed)
-        return dict.fromkeys(doomed, "rejected")
+        ended.reject(ids, "too_many_deletes")
+        ids = {}
     route.interruption.check()
-    keys = np.frombuffer(b"".join(doomed), "<u8").reshape(-1, 2)
-    work.ledger.intend(keys)
-    result = _delete_ids(route.workspace, work.group_id, [ids[key] for key in found])
-    fate = dict.fromkeys(doomed, "already_gone") | dict(zip(found, result, strict=True))
-    status = np.full(len(doomed), books.UNCERTAIN, np.uint8)
-    status[[outcome in GONE for outcome in fate.values()]] = books.DELETED
-    work.ledger.record(books.new_entries(keys, keys, status))
-    return fate
+    if ids:
+        work.ledger.intend(_as_keys(ids))
+        _delete_found(route, work, wanted, ids, ended)
+    _record(work, ended)
+    route.outcomes.reasons.update(ended.codes.values())
+    return ended
 
 
-def _reject(route: Route, doomed: Mapping[bytes, int], fate: Mapping[bytes, str]) -> None:
+def _delete_found(
+    route: Route,
+    work: GroupWork,
+    wanted: Mapping[bytes, Wanted],
+    ids: Mapping[bytes, Sequence[str]],
+    ended: _Ended,
+) -> None:
+    """Delete customers, and read the group until they are gone or the time for it has passed."""
+    key_of = {customer_id: key for key, each in ids.items() for customer_id in each}
+    refused = {key_of[each] for each in _delete_ids(route.workspace, work.group_id, list(key_of))}
+    deadline = route.interruption.now() + route.config["confirm_timeout_seconds"]
+    for attempt in count(1):
+        left = _find(route, work, {key: wanted[key] for key in ids}).ids
+        if left.keys() <= refused or route.interruption.now() >= deadline:
+            break
+        route.workspace.client.transport.pause(min(attempt, 6))
+    for key in ids.keys() - left.keys():
+        ended.outcomes[key] = "already_gone" if key in refused else "deleted"
+    work.deleted += len(key_of) - sum(map(len, left.values()))
+    ended.reject(left.keys() & refused, "not_deleted")
+    unknown = left.keys() - refused
+    ended.outcomes.update(dict.fromkeys(unknown, "unknown"))
+    if unknown:
+        logger.error(
+            "%s: %d customers are still in group %s after they were deleted",
+            route.name,
+            len(unknown),
+            work.group_id,
+        )
+
+
+def _record(work: GroupWork, ended: _Ended) -> None:
+    """Make durable who is gone, and of whom nobody can say it."""
+    for status, outcomes in ((books.DELETED, GONE), (books.UNCERTAIN, {"unknown"})):
+        keys = _as_keys([key for key, outcome in ended.outcomes.items() if outcome in outcomes])
+        work.ledger.record(books.new_entries(keys, keys, status))
+
+
+def _reject(route: Route, doomed: Mapping[bytes, Wanted], codes: Mapping[bytes, str]) -> None:
     """Write down whom rows said to delete and who was not."""
     route.rejects.add(
         [
             Reject(
                 run_id=route.run_id,
                 stream=route.name,
-                row_number=doomed[key],
+                row_number=doomed[key].number,
                 key=f"{PRINT}{key.hex()}",
-                code="not_deleted",
+                code="not_deleted" if code == "too_many_deletes" else code,
                 field=None,
                 column=DELETED_COLUMN,
-                message=MESSAGES["not_deleted"],
+                message=MESSAGES.get(code, MESSAGES["not_deleted"]),
                 found_by="delete",
                 retryable=True,
                 attempts=0,
                 batch=0,
                 row=None,
             )
-            for key, outcome in fate.items()
-            if outcome == "rejected"
+            for key, code in codes.items()
         ]
     )
 
 
-def _find_ids(
-    workspace: Workspace, group_id: str, key: Sequence[str], wanted: Container[bytes]
-) -> tuple[dict[bytes, str], int]:
-    """Return the API's ids of customers by the print of their key, and the group's size.
+def _find(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted]) -> _Found:
+    """Return what a group holds of some customers.
 
     Raises:
         ReadBackError: when the key is encrypted.
     """
-    ids: dict[bytes, str] = {}
-    met = [np.empty(0, np.uint64)]
-    for page in held(workspace, group_id, key, key):
-        met.append(page.keys[:, 0])
-        for print_, customer_id in zip(page.keys, page.customer_ids, strict=True):
+    ids: dict[bytes, dict[str, None]] = {}
+    folded = {each.folded for each in wanted.values()}
+    similar: set[int] = set()
+    everybody: set[str] = set()
+    key = route.mapped.key
+    for page in held(route.workspace, work.group_id, key, key):
+        everybody.update(page.customer_ids)
+        spellings = np.where(page.folded, page.folded, page.keys[:, 0]).tolist()
+        # A customer whom the stream has sent under that very key is not another one's spelling.
+        others = ~work.ledger.find(page.keys, mark=False)["ours"]
+        for print_, spelling, customer_id, other in zip(
+            page.keys, spellings, page.customer_ids, others, strict=True
+        ):
             if (name := print_.tobytes()) in wanted:
-                ids[name] = customer_id
-    return ids, len(np.unique(np.concatenate(met)))
+                ids.setdefault(name, {})[customer_id] = None
+            elif other and spelling in folded:
+                similar.add(spelling)
+    otherwise = {name for name, each in wanted.items() if each.folded in similar} - ids.keys()
+    return _Found({name: list(each) for name, each in ids.items()}, otherwise, len(everybody))
+
+
+def _folded(key: np.uint64, folded: np.uint64) -> int:
+    """Return the hash of a key without regard to its spelling."""
+    return int(folded) or int(key)
+
+
+def _as_keys(keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(keys), "<u8").reshape(-1, 2)
 
 
 def _too_many(doomed: int, total: int, config: Mapping[str, Any]) -> bool:
@@ -185,31 +299,26 @@ def _too_many(doomed: int, total: int, config: Mapping[str, Any]) -> bool:
 
 
 def _delete_ids(workspace: Workspace, group_id: str, customer_ids: Sequence[str]) -> list[str]:
-    """Delete customers; return the outcome of each: ``deleted``, ``unknown`` or ``rejected``.
+    """Delete customers and return the ids that the API refuses; what it confirms is not believed.
 
-    An answer without a figure, or none at all, is not believed: the group is read back.
+    A request that is refused is halved, so that one customer does not save the others.
     """
-    outcomes: list[str] = []
-    for start in range(0, len(customer_ids), MOST_IDS):
-        part = customer_ids[start : start + MOST_IDS]
-        try:
-            done = workspace.client.delete_customers(workspace.workspace_id, group_id, part)
-        except OutcomeUnknownError:
-            outcome = "unknown"
-        except (BadRequestError, NotFoundError):
-            outcome = "rejected"
-        else:
-            outcome = "deleted" if done == len(part) else "unknown"
-        outcomes += [outcome] * len(part)
-    if "unknown" not in outcomes:
-        return outcomes
-    there = _ids(workspace, group_id)
-    return [
-        "deleted" if outcome == "unknown" and customer_id not in there else outcome
-        for outcome, customer_id in zip(outcomes, customer_ids, strict=True)
+    refused: list[str] = []
+    refusals = 0
+    waiting = [
+        customer_ids[start : start + MAX_IDS] for start in range(0, len(customer_ids), MAX_IDS)
     ]
-
-
-def _ids(workspace: Workspace, group_id: str) -> set[str]:
-    pages = customer_pages(workspace.client, workspace.workspace_id, group_id)
-    return {str(customer["customer_id"]) for page in pages for customer in page}
+    while waiting:
+        part = waiting.pop(0)
+        try:
+            workspace.client.delete_customers(workspace.workspace_id, group_id, part)
+        except OutcomeUnknownError:
+            continue
+        except (BadRequestError, NotFoundError):
+            refusals += 1
+            half = len(part) // 2
+            if half and refusals <= MAX_REFUSALS:
+                waiting[:0] = [part[:half], part[half:]]
+            else:
+                refused += part
+    return refused

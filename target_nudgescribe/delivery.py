@@ -120,7 +120,7 @@ class Delivery:
         codes = np.zeros(len(ready), np.uint8)
         final = [row for row, refusals in verdict.refused.items() if not refusals[0].retryable]
         before = work.ledger.find(ready.keys[final])["status"]
-        was_sent = np.isin(before, (books.SENT, books.OUTDATED))
+        was_sent = np.isin(before, (*books.UNCHANGED_STATUSES, books.OUTDATED))
         status[final] = np.where(was_sent, books.OUTDATED, books.REJECTED)
         codes[final] = [work.ledger.code(verdict.refused[row][0].code) for row in final]
         work.ledger.record(
@@ -131,6 +131,7 @@ class Delivery:
                 definitions=route.definitions,
                 batch=self._batches,
                 codes=codes,
+                folded=ready.folded_keys(route.mapped.key),
             )
         )
         if len(queued):

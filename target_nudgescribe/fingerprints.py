@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _join: Any = pc.binary_join_element_wise  # its stub allows no scalars among the arrays
 
+_normalize: Any = vars(pc)["utf8_normalize"]  # its stubs lack it
+
 AT_ONCE = 1000
 """Texts that are Python objects at once: more leave the processor's cache."""
 
@@ -33,6 +35,32 @@ def key_prints(columns: Sequence[pa.StringArray]) -> NDArray[np.uint64]:
         else _join(*columns, _SEPARATOR, null_handling="replace", null_replacement="\x00")
     )
     return prints(joined, b"key")
+
+
+def folded_prints(columns: Sequence[pa.StringArray]) -> NDArray[np.uint64]:
+    """Return a hash of each row's key without regard to case and outer white space.
+
+    It tells that an account may hold a key in another spelling than it was sent in.
+
+    Returns:
+        uint64, one a row: 0 where the key is spelled that way itself, so that the first half of its
+        :func:`key_prints` is this hash.
+    """
+    folded = [_folded(column) for column in columns]
+    differs = np.zeros(len(columns[0]), bool)
+    for column, plain in zip(columns, folded, strict=True):
+        differs |= np.asarray(pc.not_equal(column, plain).fill_null(False))  # noqa: FBT003 (a value)
+    hashes = np.zeros(len(differs), np.uint64)
+    if differs.any():
+        places = np.flatnonzero(differs)
+        hashes[differs] = key_prints([column.take(places) for column in folded])[:, 0]
+    return hashes
+
+
+def _folded(texts: pa.StringArray) -> pa.StringArray:
+    normal = _normalize(texts, form="NFKC")
+    plain: pa.StringArray = pc.utf8_lower(pc.utf8_trim_whitespace(normal))
+    return plain
 
 
 def row_prints(lines: pa.StringArray, names: Iterable[str]) -> NDArray[np.uint64]:

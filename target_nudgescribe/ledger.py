@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
     from target_nudgescribe.storage import Storage
 
-SENT, REJECTED, DELETED, UNCERTAIN, OUTDATED = 1, 2, 3, 4, 5
+SENT, REJECTED, DELETED, UNCERTAIN, OUTDATED, SEEDED = 1, 2, 3, 4, 5, 6
 """Status of a key; 0 is a key that the ledger does not know.
 
 An outdated one was sent, and a later row of it was rejected: the account still has the earlier one.
+A seeded one was read from the account: it is there, and nobody knows who sent it.
 """
+
+UNCHANGED_STATUSES = (SENT, SEEDED)
+"""Statuses of a key whose row the account has as the entry says."""
 
 ENTRY = np.dtype(
     [
@@ -33,17 +37,22 @@ ENTRY = np.dtype(
         ("key_2", "<u8"),
         ("row", "<u8"),
         ("row_2", "<u8"),
+        ("folded", "<u8"),
         ("definitions", "<u4"),
         ("time", "<u4"),
         ("batch", "<u4"),
         ("status", "u1"),
         ("code", "u1"),
+        ("ours", "?"),
         ("seen", "?"),
     ]
 )
 """One key: its print, the print of its row, and how that ended.
 
-``seen`` says whether this run has met the key; it is not kept.
+``folded`` is :func:`folded_prints` of the key. ``ours`` says whether an upload of this ledger's
+stream was once confirmed for the key, and the customer was not deleted since: only such customers
+may be deleted because they are missing. ``seen`` says whether this run has met the key; it is not
+kept.
 """
 
 _BYTES = np.dtype(f"V{ENTRY.itemsize}")
@@ -148,7 +157,7 @@ class Ledger:
             advice = "Restore it, or remove its folder: everything is then sent again."
             raise StorageError(problem, advice=advice) from None
 
-    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.void]:
+    def find(self, keys: NDArray[np.uint64], *, mark: bool = True) -> NDArray[np.void]:
         """Return the entry of each key, of status 0 for an unknown one, and mark it as seen."""
         found = np.zeros(len(keys), ENTRY)
         todo = np.flatnonzero(self._filter[self._places(keys[:, 0])])
@@ -159,7 +168,8 @@ class Ledger:
                 break
             places, same = segment.find(keys[todo])
             found.view(_BYTES)[todo[same]] = segment.entries.view(_BYTES)[places[same]]
-            segment.entries["seen"][places[same]] = True
+            if mark:
+                segment.entries["seen"][places[same]] = True
             todo = todo[~same]
         return found
 
@@ -174,8 +184,7 @@ class Ledger:
         self.hold()
         known = keys[self.find(keys)["status"] != 0]
         if self._writable and len(known):
-            doubtful = new_entries(known, known, UNCERTAIN)
-            self._write_delta(_Segment.of(doubtful))
+            self._write_delta(self._with_history(new_entries(known, known, UNCERTAIN)))
 
     def record(self, entries: NDArray[np.void]) -> None:
         """Make the outcome of some keys durable: when this returns, it is.
@@ -184,12 +193,25 @@ class Ledger:
         """
         if not len(entries):
             return
-        segment = _Segment.of(entries)
+        segment = self._with_history(entries)
         if self._writable:
             self.hold()
             self._write_delta(segment)
             self._deltas += 1
         self._take_in(segment)
+
+    def _with_history(self, entries: NDArray[np.void]) -> _Segment:
+        """Return entries that keep what was known of their keys before.
+
+        A key that was once confirmed as sent stays so, however a later upload ends, until its
+        customer is deleted.
+        """
+        segment = _Segment.of(entries)
+        entries = segment.entries
+        before = self.find(np.stack([entries["key"], entries["key_2"]], axis=1))
+        entries["ours"] |= before["ours"] & (entries["status"] != DELETED)
+        entries["folded"] = np.where(entries["folded"], entries["folded"], before["folded"])
+        return segment
 
     def _write_delta(self, segment: _Segment) -> None:
         told = {"generation": str(self._generation), "codes": json.dumps(self.codes)}
@@ -208,19 +230,22 @@ class Ledger:
     def unseen(self) -> NDArray[np.void]:
         """Return the entries of keys that the account has from here and that this run has not met.
 
-        What is uncertain may be there, too: an upload without an answer, or a delete that a run
-        began and did not live to record.
+        What is uncertain may be there, too, if an earlier upload of it was confirmed: a later one
+        without an answer, or a delete that a run began and did not live to record.
         """
         gone = [
-            _chosen(
-                part,
-                np.flatnonzero(
-                    np.isin(part["status"], (SENT, UNCERTAIN, OUTDATED)) & ~part["seen"]
-                ),
-            )
-            for part in self._in_order()
+            _chosen(part, np.flatnonzero(part["ours"] & ~part["seen"])) for part in self._in_order()
         ]
         return _Segment.joined(gone).entries
+
+    def unseen_of_others(self) -> int:
+        """Return how many keys the account has or may have, not from here, that were not met."""
+        return sum(
+            int(
+                (np.isin(part["status"], (SEEDED, UNCERTAIN)) & ~part["ours"] & ~part["seen"]).sum()
+            )
+            for part in self._in_order()
+        )
 
     def compact(self) -> None:
         """Write one base instead of base and deltas."""
@@ -332,6 +357,7 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     definitions: int = 0,
     batch: int = 0,
     codes: NDArray[np.uint8] | int = 0,
+    folded: NDArray[np.uint64] | int = 0,
 ) -> NDArray[np.void]:
     """Return entries of keys that this run has met, as of now."""
     entries = np.zeros(len(keys), ENTRY)
@@ -339,6 +365,8 @@ def new_entries(  # noqa: PLR0913 (what an entry is made of)
     entries["row"], entries["row_2"] = rows[:, 0], rows[:, 1]
     entries["definitions"], entries["batch"] = definitions, batch
     entries["time"], entries["status"], entries["code"] = int(time.time()), status, codes
+    entries["folded"] = folded
+    entries["ours"] = entries["status"] == SENT
     entries["seen"] = True
     return entries
 
@@ -349,10 +377,11 @@ def _chosen(entries: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.v
 
 
 def _write(file: IO[bytes], parts: Iterable[NDArray[np.void]], told: Mapping[str, str]) -> None:
-    # Prints do not compress, and everything else is little.
+    # Prints do not compress, and everything else is little, or the same for almost all keys.
     schema = _SCHEMA.with_metadata(dict(told))
+    alike: Any = ["folded", "ours"]  # its stub knows no lists
     with pq.ParquetWriter(
-        file, schema, compression="none", use_dictionary=False, write_statistics=False
+        file, schema, compression="none", use_dictionary=alike, write_statistics=False
     ) as writer:
         for entries in parts:
             columns = [pa.array(np.ascontiguousarray(entries[name])) for name in _KEPT]
@@ -367,7 +396,12 @@ def _read(file: IO[bytes]) -> tuple[NDArray[np.void], dict[str, str]]:
         for batch in parquet.iter_batches(AT_ONCE):
             end = start + batch.num_rows
             for name in _KEPT:
-                entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
+                if name in batch.schema.names:
+                    entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
             start = end
         told = parquet.schema_arrow.metadata or {}
+        if "ours" not in parquet.schema_arrow.names:
+            # A file of an earlier version. Entries without a batch may have been seeded.
+            was_sent = np.isin(entries["status"], (SENT, OUTDATED))
+            entries["ours"] = was_sent & (entries["batch"] > 0)
     return entries, {name.decode(): value.decode() for name, value in told.items()}

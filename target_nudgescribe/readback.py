@@ -16,7 +16,7 @@ from tap_nudgescribe.errors import NudgescribeError, SettingsError
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import joined
 from target_nudgescribe.csv_lines import csv_lines
-from target_nudgescribe.fingerprints import key_prints, row_prints
+from target_nudgescribe.fingerprints import folded_prints, key_prints, row_prints
 from target_nudgescribe.mapping import MappedField, StreamMap
 from target_nudgescribe.rows import from_dicts, texts_of
 from target_nudgescribe.validation import check
@@ -47,11 +47,13 @@ class HeldPage:
 
     Attributes:
         keys: Print of each customer's key.
+        folded: :func:`folded_prints` of each customer's key.
         prints: Print of each customer's comparable fields.
         customer_ids: The API's id of each customer.
     """
 
     keys: NDArray[np.uint64]
+    folded: NDArray[np.uint64]
     prints: NDArray[np.uint64]
     customer_ids: list[str]
 
@@ -86,7 +88,7 @@ def held(
     secret = [name for name in key if workspace.fields[name].encrypted]
     if secret:
         problem = f"The API returns {', '.join(secret)} encrypted, which is the customers' key"
-        advice = "Use another identifier, or give the rows a column customer_id for deletes."
+        advice = "Use another identifier, or delete these customers in Nudgescribe."
         raise ReadBackError(problem, advice=advice)
     wanted = list(dict.fromkeys([*key, *names]))
     mapped = StreamMap(
@@ -100,15 +102,19 @@ def held(
     for customers in customer_pages(workspace.client, workspace.workspace_id, group_id):
         profiles = [customer.get("profile") or {} for customer in customers]
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
+        keys = [texts_of(cells, name) for name in key]
         yield HeldPage(
-            key_prints([texts_of(cells, name) for name in key]),
+            key_prints(keys),
+            folded_prints(keys),
             comparable_prints(cells, names),
             [str(customer["customer_id"]) for customer in customers],
         )
 
 
 def seed(route: Route, group_id: str, ledger: Ledger) -> None:
-    """Take for sent what a group holds.
+    """Note what a group holds, so that rows which it holds already are not sent.
+
+    Nobody knows who sent it, so that mirror never deletes it unless this stream sends it as well.
 
     Raises:
         SettingsError: when the API returns fields encrypted.
@@ -119,7 +125,13 @@ def seed(route: Route, group_id: str, ledger: Ledger) -> None:
         raise SettingsError(problem)
     for page in held(route.workspace, group_id, route.mapped.key, route.names):
         ledger.record(
-            books.new_entries(page.keys, page.prints, books.SENT, definitions=route.definitions)
+            books.new_entries(
+                page.keys,
+                page.prints,
+                books.SEEDED,
+                definitions=route.definitions,
+                folded=page.folded,
+            )
         )
         route.outcomes.counts["seeded"] += len(page.keys)
 
@@ -185,7 +197,13 @@ def _unconfirmed(route: Route, work: GroupWork, part: Ready) -> Ready:
     last = np.array([place_of[key.tobytes()] for key in part.keys], np.intp)
     done = part.take(np.flatnonzero(there))
     work.ledger.record(
-        books.new_entries(done.keys, done.prints, books.SENT, definitions=route.definitions)
+        books.new_entries(
+            done.keys,
+            done.prints,
+            books.SENT,
+            definitions=route.definitions,
+            folded=done.folded_keys(route.mapped.key),
+        )
     )
     route.outcomes.count("sent", int(there[last].sum()))
     return part.take(np.flatnonzero(~there[last]))

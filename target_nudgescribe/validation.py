@@ -35,6 +35,8 @@ MESSAGES = {
     "null_refused": "null_policy says that null must not be sent for this field",
     "no_identifier": "No field that identifies the customer has a value",
     "not_deleted": "The customer was not deleted: the API refuses, or there are too many deletes",
+    "key_spelled_otherwise": "The customer was not deleted: the account has the key with other "
+    "capitals or white space only, which may be another customer",
     "unreadable_delete_marker": "_sdc_deleted_at must be a date or a time (ISO 8601, 1971 to "
     "2099), null, blank or false: it is not known whether the customer is deleted",
     "no_group": "The row names no customer group",

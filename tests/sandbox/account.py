@@ -139,6 +139,8 @@ class Account:
         queue_wait: Requests to come before a queued upload is applied.
         upload_bytes: Most bytes of an upload; with more the API answers 413.
         problems_listed: Most problems that the refusal of an upload names.
+        key_dialect: What is done to values of unique identifiers: ``exact`` keeps them, ``trimmed``
+            and ``lower`` keep them without outer spaces, and in lower case.
         rerun_enabled: Whether the endpoints marked "Testing" exist.
         api_code: When set, campaign and rerun calls must carry it in x-auth-context.
         hidden_workspace_id: A workspace without campaigns, which no answer names.
@@ -154,6 +156,7 @@ class Account:
     queue_wait: int = 3
     upload_bytes: int = 100_000_000
     problems_listed: int = 100
+    key_dialect: Literal["exact", "trimmed", "lower"] = "exact"
     rerun_enabled: bool = True
     api_code: str | None = None
     status_codes: StatusCodes = "newer"

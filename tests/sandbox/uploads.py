@@ -51,6 +51,7 @@ def upload(
         Refusal: when one does not fit the workspace's profile fields; nothing is applied.
     """
     fields = {field.field_name: field for field in account.fields_of(group.workspace_id)}
+    rows = [_with_plain_keys(account, fields, row) for row in rows]
     unknown = sorted({name for row in rows for name in row} - fields.keys())
     problems = [_problem(None, name, "unknown_field") for name in unknown]
     if not problems:
@@ -157,6 +158,19 @@ def _typed(field: Field, value: Value) -> Value:
     if field.field_type != "number":
         return text
     return int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _with_plain_keys(account: Account, fields: dict[str, Field], row: Row) -> Row:
+    """Return a row whose identifiers are written as the account keeps them."""
+    if account.key_dialect == "exact":
+        return row
+    change = {"trimmed": str.strip, "lower": str.lower}[account.key_dialect]
+    return {
+        name: change(value)
+        if isinstance(value, str) and name in fields and fields[name].unique_identifier
+        else value
+        for name, value in row.items()
+    }
 
 
 def _by_identifier(group: Group, fields: Iterable[Field]) -> dict[tuple[str, str], Customer]:
