@@ -18,7 +18,7 @@ from tap_nudgescribe.profile import (
     parse_integer,
     parse_number,
 )
-from tap_nudgescribe.records import EXTRA
+from tap_nudgescribe.records import EXTRA, kind_of
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -120,6 +120,19 @@ KINDS = {
 }
 
 
+def _nothing(_: str) -> str:
+    raise ValueError
+
+
+NOTHING = Kind({"type": ["null"]}, pa.string(), canonical=_nothing)
+"""Of a column whose type in the catalog no text can have."""
+
+
+def kind_for(schema: Mapping[str, Any]) -> Kind:
+    """Return the kind of a column, by its schema in the SCHEMA message."""
+    return KINDS.get(kind_of(schema) or "string", NOTHING)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """Some rows of a file, in its order, with the stream's properties.
@@ -167,7 +180,7 @@ class Rows:
 
         Args:
             properties: What a record has, in this order; null where there is no column. Among
-                them are ``row_number`` and ``_extra``.
+                them is ``row_number``.
         """
         blank: Row = {name: self.constants.get(name) for name in properties}
         texts = {
@@ -181,7 +194,8 @@ class Rows:
             record[ROW_NUMBER] = number
             for name, values in texts.items():
                 record[name] = values[index]
-            record[EXTRA] = self.extra.get(index)
+            if EXTRA in record:
+                record[EXTRA] = self.extra.get(index)
             yield record
 
 

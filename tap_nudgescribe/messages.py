@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from contextlib import closing
@@ -15,10 +16,10 @@ from typing_extensions import override
 
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
-from tap_nudgescribe.columns import column_names
+from tap_nudgescribe.columns import column_names, columns_of
 from tap_nudgescribe.errors import ApiError, ContractError, MessageFileError, SettingsError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
-from tap_nudgescribe.message_rows import KINDS, TEXT, Fitting, Rows, record_batch
+from tap_nudgescribe.message_rows import KINDS, Fitting, Kind, Rows, kind_for, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
 from tap_nudgescribe.parallel import ahead, ordered_map
 from tap_nudgescribe.progress import Progress
@@ -29,7 +30,7 @@ from tap_nudgescribe.timestamps import format_timestamp, moment
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 
     import pyarrow as pa
     from singer_sdk.helpers import types
@@ -58,6 +59,12 @@ MAKERS = min(2, os.cpu_count() or 1)
 
 ROWS_AT_ONCE = 10_000
 """How many rows are turned into messages at once, at most: a bound for very short rows."""
+
+HEADER_NAME = re.compile(r"[A-Za-z_][A-Za-z _-]{0,35}[0-9]{0,3}")
+"""What a column's name looks like in a log: not a text, an address or a number."""
+
+MOST_NAMES = 50
+"""So many names are logged."""
 
 Made = TypeVar("Made")
 
@@ -97,13 +104,11 @@ class PublishedMessages(NudgescribeStream):
     def __init__(self, tap: TapNudgescribe, headers: list[str]) -> None:
         """Add a column for each known header name."""
         config = tap.config
-        types = config.get("message_column_types") or {}
-        self._kinds = {column: KINDS[kind] for column, kind in types.items()}
-        columns = {
-            column: {**self._kinds.get(column, TEXT).schema, "title": header}
-            for header, column in column_names(headers, reserved=[*LINEAGE, EXTRA]).items()
-        }
-        super().__init__(tap, columns)
+        self._types: Mapping[str, str] = config.get("message_column_types") or {}
+        names = column_names(headers, reserved=[*LINEAGE, EXTRA])
+        super().__init__(
+            tap, {column: column_schema(header, column, config) for header, column in names.items()}
+        )
         self._only_here: set[str] = set()
         self._strange_headers = 0
         self._unconverted: Counter[str] = Counter()
@@ -113,6 +118,34 @@ class PublishedMessages(NudgescribeStream):
             row_errors=config["message_row_errors"],
             longest_row=config["message_longest_row_mib"] * 2**20,
         )
+
+    @classmethod
+    @override
+    def fixed_properties(cls) -> Collection[str]:
+        return LINEAGE.keys()
+
+    @classmethod
+    def with_columns(cls, schema: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a catalog's schema with a column for each of the setting ``message_columns``."""
+        given: Mapping[str, Any] = schema["properties"]
+        known = columns_of(config.get("message_columns") or (), _titles(given))
+        new = column_names(
+            [name for name in config.get("message_columns") or () if name not in known],
+            reserved=[*LINEAGE, EXTRA, *given],
+        )
+        added = {column: column_schema(name, column, config) for name, column in new.items()}
+        return {**schema, "properties": {**given, **added}}
+
+    @cached_property
+    def _titles(self) -> dict[str, str | None]:
+        """The header name of each message column."""
+        return _titles(self.effective_schema["properties"])
+
+    @cached_property
+    def _kinds(self) -> dict[str, Kind]:
+        """The kind of each message column: what the SCHEMA message says, not the settings."""
+        schema = self.effective_schema["properties"]
+        return {column: kind_for(schema[column]) for column in self._titles}
 
     @cached_property
     def _source(self) -> MessageSource:
@@ -258,9 +291,8 @@ class PublishedMessages(NudgescribeStream):
     def _read_file(
         self, campaign: Row, run: Run, number: int, file: MessageCsv, make: Callable[[Rows], Made]
     ) -> Iterator[Made]:
-        columns = column_names(file.header, reserved=[*LINEAGE, EXTRA])
-        known = self.effective_schema["properties"]
-        unknown = [name for name in file.header if columns[name] not in known]
+        columns = columns_of(file.header, self._titles)
+        unknown = [name for name in file.header if name not in columns]
         if len(unknown) < len(file.header):
             self._only_here.update(unknown)
         elif unknown:
@@ -373,29 +405,42 @@ class PublishedMessages(NudgescribeStream):
     @override
     def _report_misfits(self) -> None:
         self.progress.close()
-        for name in sorted(self._only_here):
+        if self._only_here:
+            names = [name for name in sorted(self._only_here) if HEADER_NAME.fullmatch(name)]
             self.logger.warning(
-                "The message column %r is not in the catalog; its values are in %s. Discover "
-                "again (meltano --refresh-catalog) to give it a column",
-                name,
+                "%d message columns are not in the catalog; their values are in %s. To give them "
+                "columns, add their names to the setting message_columns: %s%s",
+                len(self._only_here),
                 EXTRA,
+                encoder.encode(names[:MOST_NAMES]).decode(),
+                f" and {rest} others"
+                if (rest := len(self._only_here) - len(names[:MOST_NAMES]))
+                else "",
             )
         if self._strange_headers:
             self.logger.warning(
                 "%d message files have no column that is in the catalog; their values are in %s. "
-                "Discover again (meltano --refresh-catalog), and see whether the files have a "
-                "header",
+                "See whether the files have a header. If they do, add its names to the setting "
+                "message_columns, or discover again (meltano --refresh-catalog)",
                 self._strange_headers,
                 EXTRA,
             )
         for name, count in sorted(self._unconverted.items()):
             self.logger.warning(
-                "%d values of the message column %r do not have the type that "
-                "message_column_types gives it; they are in %s",
+                "%d values of the message column %r do not have the type of the column; it "
+                "is null and they are in %s",
                 count,
                 name,
                 EXTRA,
             )
+        for column, kind in sorted(self._types.items()):
+            if column in self._kinds and self._kinds[column] is not KINDS.get(kind):
+                self.logger.warning(
+                    "message_column_types gives %s the type %s, but the catalog gives it another "
+                    "one, which holds. Discover again (meltano --refresh-catalog) to change it",
+                    column,
+                    kind,
+                )
         if self._oddities.misfit_rows:
             self.logger.warning(
                 "%d message rows have too few or too many fields; all their fields are in %s",
@@ -412,6 +457,21 @@ class PublishedMessages(NudgescribeStream):
                 "%d characters U+0000 in message files were replaced by U+FFFD",
                 self._oddities.nul,
             )
+
+
+def column_schema(header: str, column: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of a message column, of the type that the settings give it."""
+    types = config.get("message_column_types") or {}
+    return {**KINDS[types.get(column, "string")].schema, "title": header}
+
+
+def _titles(properties: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the title of each message column in a schema."""
+    return {
+        column: schema.get("title")
+        for column, schema in properties.items()
+        if column not in LINEAGE and column != EXTRA
+    }
 
 
 def message_source(account: Account, config: Mapping[str, Any]) -> MessageSource:

@@ -1,19 +1,12 @@
-"""Customer profile fields: their definitions, their formats, and typed columns for their values."""
+"""Customer profile fields: their definitions, and the formats of their values."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-from tap_nudgescribe.columns import column_names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MONTHS = [
     "January",
@@ -267,6 +260,8 @@ def parse_integer(value: object) -> int:
     Raises:
         ValueError: for anything else; the message does not hold it.
     """
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if isinstance(value, str) and not _INTEGER.fullmatch(value.strip()):
         raise ValueError("no integer")  # noqa: EM101, TRY003
     number = bounded(parse_number(value))
@@ -286,145 +281,3 @@ def bounded(number: Decimal) -> Decimal:
     if places > DECIMAL_PLACES or number.adjusted() >= DECIMAL_DIGITS - DECIMAL_PLACES:
         raise ValueError("out of bounds")  # noqa: EM101, TRY003
     return number
-
-
-def as_text(value: object) -> str:
-    """Return a value of any JSON type as text; a text as it is."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-
-
-def _kind(field: ProfileField) -> str:
-    if field.encrypted:
-        return "string"
-    kind = field.field_type.lower()
-    if kind == "date" and field.field_format not in DATE_FORMATS:
-        return "string"
-    return kind if kind in {"number", "date", "currency"} else "string"
-
-
-def _parser(field: ProfileField, kind: str) -> Callable[[Any], object]:
-    """Return what turns a value of a field into a value of its column."""
-    match kind:
-        case "number":
-            return lambda value: bounded(parse_number(value))
-        case "currency":
-            return lambda value: bounded(parse_currency(value, field.field_format))
-        case "date":
-            pattern = DATE_FORMATS[field.field_format or ""]
-
-            def parse(value: object) -> str:
-                if not isinstance(value, str):
-                    raise ValueError("no date")  # noqa: EM101, TRY003, TRY004
-                return pattern.parse(value).isoformat()
-
-            return parse
-        case _:
-            return as_text
-
-
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "string": {"type": ["string", "null"]},
-    "number": {"type": ["number", "null"]},
-    "currency": {"type": ["number", "null"]},
-    "date": {"type": ["string", "null"], "format": "date"},
-}
-
-
-class ProfileColumns:
-    """Typed columns for the profile fields of all workspaces.
-
-    Fields of one name share a column. Where their types differ, or one of them is encrypted, the
-    column is a string. A currency field has a second column with its code.
-
-    Args:
-        fields: The definitions.
-        reserved: Column names that are taken.
-
-    Attributes:
-        schema: JSON schema by column, in the order of the fields' names.
-    """
-
-    def __init__(self, fields: Iterable[ProfileField], *, reserved: Iterable[str]) -> None:
-        """Choose name and type of each column."""
-        by_name: dict[str, list[ProfileField]] = {}
-        for field in fields:
-            by_name.setdefault(field.name, []).append(field)
-        self._kinds = {
-            name: kinds.pop() if len(kinds := {_kind(field) for field in same}) == 1 else "string"
-            for name, same in sorted(by_name.items())
-        }
-        codes = {
-            name: f"{name} currency" for name, kind in self._kinds.items() if kind == "currency"
-        }
-        names = column_names([*self._kinds, *codes.values()], reserved=reserved)
-        self._fields = by_name
-        self._columns = {name: names[name] for name in self._kinds}
-        self._code_columns = {name: names[code] for name, code in codes.items()}
-        self.schema: dict[str, dict[str, Any]] = {}
-        for name, kind in self._kinds.items():
-            description = f"Profile field of type {' or '.join(_types(by_name[name]))}"
-            self.schema[self._columns[name]] = _SCHEMAS[kind] | {
-                "title": name,
-                "description": description,
-            }
-            if name in self._code_columns:
-                self.schema[self._code_columns[name]] = _SCHEMAS["string"] | {
-                    "title": codes[name],
-                    "description": f"ISO 4217 code of {name}, known from the field's format",
-                }
-
-    def reader(
-        self, workspace_id: str, unparsed: Callable[[str], None]
-    ) -> Callable[[Mapping[str, Any]], dict[str, object]]:
-        """Return what turns a customer's profile in a workspace into values of all columns.
-
-        Args:
-            workspace_id: Whose definitions hold.
-            unparsed: Called with a field's name for each value that does not have its type; the
-                column is null then.
-        """
-        empty = dict.fromkeys(self.schema)
-        parsers = []
-        for name, kind in self._kinds.items():
-            for field in self._fields[name]:
-                if field.workspace_id == workspace_id:
-                    parse = _parser(field, kind)
-                    code = field.field_format if kind == "currency" else None
-                    blank = kind != "string"
-                    parsers.append(
-                        (
-                            name,
-                            self._columns[name],
-                            parse,
-                            blank,
-                            self._code_columns.get(name),
-                            code,
-                        )
-                    )
-
-        def read(profile: Mapping[str, Any]) -> dict[str, object]:
-            record: dict[str, object] = empty.copy()
-            for name, column, parse, blank, code_column, code in parsers:
-                value = profile.get(name)
-                if value is None or (blank and value == ""):
-                    continue
-                try:
-                    record[column] = parse(value)
-                except ValueError:
-                    unparsed(name)
-                    continue
-                if code_column:
-                    record[code_column] = code
-            return record
-
-        return read
-
-
-def _types(fields: Sequence[ProfileField]) -> list[str]:
-    return sorted(
-        {field.field_type + (" (encrypted)" if field.encrypted else "") for field in fields}
-    )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.errors import ContractError
+from tap_nudgescribe.profile import (
+    DATE_FORMATS,
+    bounded,
+    parse_day,
+    parse_integer,
+    parse_number,
+)
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tap_nudgescribe.envelopes import Row
 
@@ -26,24 +34,34 @@ class RecordReader:
     """Reads rows of one kind.
 
     Every property is there in every record, null when the row lacks it. Keys that the schema
-    does not know, and values that do not have its type, go into ``_extra`` as they came.
+    does not know, and values that do not have its type, go into ``_extra`` as they came, if the
+    schema has it.
 
     Args:
-        properties: JSON schema by property.
+        properties: JSON schema by property, as the SCHEMA message has it.
         keys: Properties that must have a value.
         operation: Where the rows come from, for errors.
+        removed: Keys of a row that the user took out of the schema: they do not go into
+            ``_extra``.
 
     Attributes:
         misfits: How many values did not have their property's type, by property.
     """
 
     def __init__(
-        self, properties: Mapping[str, Mapping[str, Any]], *, keys: Sequence[str], operation: str
+        self,
+        properties: Mapping[str, Mapping[str, Any]],
+        *,
+        keys: Sequence[str],
+        operation: str,
+        removed: Collection[str] = (),
     ) -> None:
         """Choose a conversion for each property once."""
         self._conversions = {
-            name: _conversion(schema) for name, schema in properties.items() if name != EXTRA
+            name: conversion(schema) for name, schema in properties.items() if name != EXTRA
         }
+        self._known = self._conversions.keys() | set(removed)
+        self._has_extra = EXTRA in properties
         self._keys = keys
         self._operation = operation
         self.misfits: Counter[str] = Counter()
@@ -69,12 +87,15 @@ class RecordReader:
                 record[name] = convert(value)
             except (TypeError, ValueError):
                 record[name] = None
-                extra[name] = value
+                extra[name] = _as_written(value)
                 self.misfits[name] += 1
-        for name in row.keys() - self._conversions.keys():
+        for name in row.keys() - self._known:
             extra[name] = row[name]
-        record |= given
-        record[EXTRA] = extra or None
+        for name, value in given.items():
+            if name in self._conversions:
+                record[name] = value
+        if self._has_extra:
+            record[EXTRA] = extra or None
         for key in self._keys:
             if record[key] is None:
                 msg = f"A row has no {key}"
@@ -82,10 +103,17 @@ class RecordReader:
         return record
 
 
+def _as_written(value: object) -> object:
+    """Return a value for ``_extra``; an integer that no column holds as text."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError
     return str(value)
 
@@ -96,10 +124,14 @@ def _timestamp(value: object) -> str:
     return format_timestamp(parse_timestamp(value))
 
 
-def _integer(value: object) -> int:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return int(value)
-    raise TypeError
+def _day(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return parse_day(value, DATE_FORMATS["yyyy-MM-dd"]).isoformat()
+
+
+def _number(value: object) -> Decimal:
+    return bounded(parse_number(value))
 
 
 def _exactly(kind: type) -> Callable[[object], object]:
@@ -111,17 +143,56 @@ def _exactly(kind: type) -> Callable[[object], object]:
     return check
 
 
+def _never(_: object) -> object:
+    raise TypeError
+
+
+def _anything(value: object) -> object:
+    return value
+
+
 _CONVERSIONS: dict[str, Callable[[object], object]] = {
     "string": _text,
-    "integer": _integer,
+    "integer": parse_integer,
+    "number": _number,
     "boolean": _exactly(bool),
     "object": _exactly(dict),
     "array": _exactly(list),
+    "date": _day,
+    "date-time": _timestamp,
 }
 
 
-def _conversion(schema: Mapping[str, Any]) -> Callable[[object], object]:
-    if schema.get("format") == "date-time":
-        return _timestamp
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return _CONVERSIONS[next(kind for kind in kinds if kind != "null")]
+def kind_of(schema: Mapping[str, Any]) -> str | None:
+    """Return the type of a property's values, of which a catalog may name several: the first.
+
+    Returns:
+        A JSON type; ``date`` or ``date-time`` for texts of that format; ``null`` if nothing else
+        is allowed; None if anything is.
+    """
+    kinds = schema.get("type")
+    if kinds is None:
+        return None
+    listed = [kinds] if isinstance(kinds, str) else kinds
+    named: str = next((kind for kind in listed if kind != "null"), "null")
+    form = schema.get("format")
+    return form if named == "string" and form in {"date", "date-time"} else named
+
+
+def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a property's schema that allows null as well."""
+    kinds = schema.get("type")
+    if isinstance(kinds, str):
+        kinds = [kinds]
+    if kinds and "null" not in kinds:
+        return {**schema, "type": [*kinds, "null"]}
+    return dict(schema)
+
+
+def conversion(schema: Mapping[str, Any]) -> Callable[[object], object]:
+    """Return what turns a JSON value into one of a property's type.
+
+    It raises ``TypeError`` or ``ValueError`` for a value that is none; null is not asked for.
+    """
+    kind = kind_of(schema)
+    return _anything if kind is None else _CONVERSIONS.get(kind, _never)

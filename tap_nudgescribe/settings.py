@@ -190,6 +190,15 @@ TAP_SETTINGS = (
         description="Incremental streams start this many days before their bookmark.",
     ),
     th.Property(
+        "message_columns",
+        th.ArrayType(th.StringType(min_length=1)),
+        title="Message columns",
+        description=(
+            "Header names of message files that get a column of their own, besides those that "
+            "discovery finds in a sample of files. A warning of a run lists the names to add."
+        ),
+    ),
+    th.Property(
         "message_column_types",
         th.ObjectType(
             additional_properties=th.StringType(

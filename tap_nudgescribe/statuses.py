@@ -8,9 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tap_nudgescribe import errors
+from tap_nudgescribe.json_decoding import decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +98,8 @@ def _unknown(name: str, status: int) -> errors.ContractError:
 
 
 def _decoded(content: bytes) -> object:
-    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(content)
+    with suppress(ValueError, RecursionError):
+        return decode(content)[0]
     return None
 
 

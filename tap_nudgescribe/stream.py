@@ -17,11 +17,11 @@ from typing_extensions import override
 
 from tap_nudgescribe.bookmarks import Bookmark
 from tap_nudgescribe.errors import ApiError
-from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
+from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader, nullable
 from tap_nudgescribe.tallies import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers import types
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
@@ -57,11 +57,7 @@ class NudgescribeStream(Stream):
 
     def __init__(self, tap: TapNudgescribe, properties: Properties | None = None) -> None:
         """Build the schema from the class's properties and those only known at run time."""
-        complete = self.properties | (properties or {}) | {EXTRA: EXTRA_PROPERTY}
-        for key in self.keys:
-            kind = complete[key]["type"]
-            plain = next(k for k in kind if k != "null") if isinstance(kind, list) else kind
-            complete[key] = complete[key] | {"type": plain}
+        complete = self.complete_properties(properties)
         schema = {"type": "object", "properties": complete, "required": list(self.keys)}
         super().__init__(tap, schema=schema)
         self.primary_keys = self.keys
@@ -96,10 +92,53 @@ class NudgescribeStream(Stream):
             yield from items
         self._report_misfits()
 
+    @classmethod
+    def reconciled(cls, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a catalog's schema of this stream as its records can keep to it.
+
+        The stream's own keys, its bookmark and ``_extra`` are as the tap defines them, whatever
+        the catalog says. Everything else has the catalog's type, and may be null.
+        """
+        given: Mapping[str, Any] = schema.get("properties") or {}
+        own = cls.complete_properties()
+        fixed = {*cls.fixed_properties(), *([EXTRA] if EXTRA in given else [])}
+        kept = {
+            name: own[name] if name in fixed else nullable(definition)
+            for name, definition in given.items()
+        }
+        missing = {name: own[name] for name in own if name in fixed and name not in given}
+        return {**schema, "properties": missing | kept, "required": list(cls.keys)}
+
+    @classmethod
+    def fixed_properties(cls) -> Collection[str]:
+        """Return the names of properties that a catalog can neither change nor remove."""
+        return [*cls.keys, *([cls.bookmarked] if cls.bookmarked else [])]
+
+    @classmethod
+    def complete_properties(cls, further: Properties | None = None) -> Properties:
+        """Return the stream's properties as the tap defines them; its keys are never null."""
+        complete = cls.properties | (further or {}) | {EXTRA: EXTRA_PROPERTY}
+        for key in cls.keys:
+            kind = complete[key]["type"]
+            plain = next(k for k in kind if k != "null") if isinstance(kind, list) else kind
+            complete[key] = complete[key] | {"type": plain}
+        return complete
+
+    def typed_columns(self) -> Mapping[str, Any]:
+        """Return the properties of the SCHEMA message that are not read from a row's keys."""
+        return {}
+
     @cached_property
     def reader(self) -> RecordReader:
         """Turns rows into records of this stream."""
-        return RecordReader(self.properties, keys=self.keys, operation=self.operation)
+        schema = self.effective_schema["properties"]
+        typed = self.typed_columns()
+        return RecordReader(
+            {name: schema[name] for name in schema if name not in typed},
+            keys=self.keys,
+            operation=self.operation,
+            removed=self.properties.keys() - schema.keys(),
+        )
 
     @cached_property
     def bookmark(self) -> Bookmark:

@@ -11,14 +11,15 @@ from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
+from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.stream import NudgescribeStream
 from tap_nudgescribe.timestamps import format_timestamp, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tap_nudgescribe.envelopes import Row
-    from tap_nudgescribe.profile import ProfileColumns
+    from tap_nudgescribe.profile_columns import ProfileColumns
     from tap_nudgescribe.stream import Properties
     from tap_nudgescribe.tap import TapNudgescribe
 
@@ -109,6 +110,12 @@ class Customers(NudgescribeStream):
         self._columns = columns
 
     @override
+    def typed_columns(self) -> Mapping[str, Any]:
+        schema = self.effective_schema["properties"]
+        further = {name: schema[name] for name in schema if name not in {*self.properties, EXTRA}}
+        return {name: schema[name] for name in self._columns.sources(further)}
+
+    @override
     def read(self) -> Iterator[Row]:
         as_of = self.account.client.transport.server_time
         for workspace in self.account.workspaces():
@@ -129,7 +136,7 @@ class Customers(NudgescribeStream):
             if bookmark.is_new(moment(group.get("created_at")))
             else bookmark.start_of(group_id, f"workspace/{workspace_id}")
         )
-        typed = self._columns.reader(workspace_id, self._unparsed)
+        typed = self._columns.reader(workspace_id, self._unparsed, self.typed_columns())
         with self.part("customer group", group_id, group_id):
             for row in self._pages(workspace_id, group_id):
                 record = self.reader.read(
@@ -139,7 +146,8 @@ class Customers(NudgescribeStream):
                 if not bookmark.covers(updated_at, start):
                     continue
                 bookmark.saw(updated_at)
-                yield record | typed(record["profile"] or {})
+                profile = row.get("profile")
+                yield record | typed(profile if isinstance(profile, dict) else {})
             bookmark.done(group_id)
 
     def _pages(self, workspace_id: str, group_id: str) -> Iterator[Row]:
@@ -283,3 +291,15 @@ class RunMessages(CampaignStream):
         ):
             for message in messages:
                 yield self.reader.read(message, run_number=number, **self.given(campaign))
+
+
+STREAMS: dict[str, type[NudgescribeStream]] = {
+    "workspaces": Workspaces,
+    "customer_groups": CustomerGroups,
+    "profile_fields": ProfileFields,
+    "customers": Customers,
+    "campaigns": Campaigns,
+    "campaign_runs": CampaignRuns,
+    "run_messages": RunMessages,
+}
+"""By name."""

@@ -97,13 +97,34 @@ class TapNudgescribe(Tap):
             PublishedMessages(self, self._message_headers()),
         ]
 
+    @override
+    def setup_mapper(self) -> None:
+        """Reconcile the catalog with the streams, before its schemas are taken for messages."""
+        self._reconcile_catalog()
+        super().setup_mapper()
+
+    def _reconcile_catalog(self) -> None:
+        if self.input_catalog is None:
+            return
+        from singer_sdk.singerlib import Schema  # noqa: PLC0415 (fast start-up)
+
+        from tap_nudgescribe import streams  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.messages import PublishedMessages  # noqa: PLC0415 (fast start-up)
+
+        for entry in self.input_catalog.values():
+            if entry.tap_stream_id == "published_messages":
+                schema = PublishedMessages.reconciled(entry.schema.to_dict())
+                entry.schema = Schema.from_dict(PublishedMessages.with_columns(schema, self.config))
+            elif kind := streams.STREAMS.get(entry.tap_stream_id):
+                entry.schema = Schema.from_dict(kind.reconciled(entry.schema.to_dict()))
+
     @property
     def _can_log_in(self) -> bool:
         return all(self.config.get(name) for name in ("api_key", "email", "password"))
 
     def _profile_columns(self) -> Any:  # noqa: ANN401
         from tap_nudgescribe.client import profile_field  # noqa: PLC0415 (fast start-up)
-        from tap_nudgescribe.profile import ProfileColumns  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.profile_columns import ProfileColumns  # noqa: PLC0415 (fast start-up)
         from tap_nudgescribe.streams import Customers  # noqa: PLC0415 (fast start-up)
 
         fields = []
@@ -117,15 +138,23 @@ class TapNudgescribe(Tap):
                     logger.warning("Workspace %s has no typed columns: %s", workspace_id, error)
                     continue
                 fields += [profile_field(workspace_id, row) for row in rows]
-        return ProfileColumns(fields, reserved=[*Customers.properties, "_extra"])
+        own = Customers.complete_properties()
+        entry = self.input_catalog and self.input_catalog.get_stream("customers")
+        known = entry.schema.to_dict().get("properties", {}) if entry else {}
+        return ProfileColumns(
+            fields,
+            reserved=own,
+            known={name: schema for name, schema in known.items() if name not in own},
+        )
 
     def _message_headers(self) -> list[str]:
         from tap_nudgescribe.messages import sample_headers  # noqa: PLC0415 (fast start-up)
 
+        named = list(self.config.get("message_columns") or ())
         known = self.input_catalog and self.input_catalog.get_stream("published_messages")
         if known or not self._can_log_in:
-            return []
-        return sample_headers(self.account, self.config)
+            return named
+        return [*sample_headers(self.account, self.config), *named]
 
     def _observe(self, exchange: Exchange) -> None:
         """Turn a request into the SDK's request metric, and pass a safe point."""
@@ -172,10 +201,36 @@ class TapNudgescribe(Tap):
         replaced = getattr(self.message_writer, "replaced", 0)
         if replaced:
             logger.warning("%d characters U+0000 were replaced by U+FFFD", replaced)
+        self._report_repairs()
         if self.failures:
             self.failures.report()
             return 1
         return 0
+
+    def _report_repairs(self) -> None:
+        """Log, by operation, what the API sent that no column and no JSON text may hold."""
+        from tap_nudgescribe.profile import (  # noqa: PLC0415 (fast start-up)
+            DECIMAL_DIGITS,
+            DECIMAL_PLACES,
+        )
+
+        for operation, repairs in sorted(self.account.client.transport.repairs.items()):
+            if repairs.characters:
+                logger.warning(
+                    "%d characters in responses of %s were not valid Unicode and were replaced by "
+                    "U+FFFD",
+                    repairs.characters,
+                    operation,
+                )
+            if repairs.numbers:
+                logger.warning(
+                    "%d numbers in responses of %s have more digits than a column holds (%d, of "
+                    "them %d places), or are NaN or Infinity; they are text where they stood",
+                    repairs.numbers,
+                    operation,
+                    DECIMAL_DIGITS,
+                    DECIMAL_PLACES,
+                )
 
     def report(self) -> RunReport:
         """Return what there is to tell of the run: of every selected stream, if it began."""

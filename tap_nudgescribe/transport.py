@@ -30,6 +30,7 @@ from tap_nudgescribe.connections import (
     watched,
 )
 from tap_nudgescribe.discretion import quiet
+from tap_nudgescribe.json_decoding import Repairs, decode
 from tap_nudgescribe.retries import one_budget
 from tap_nudgescribe.statuses import (
     LONGEST_WAIT_SECONDS,
@@ -187,6 +188,9 @@ class Transport:
         self._storage = self._session(options.admits)
         self._budget = _Budget(options.max_requests_per_second, sleep)
         self._server_time: datetime | None = None
+        self._lock = threading.Lock()
+        self.repairs: dict[str, Repairs] = {}
+        """What had to be repaired in responses, by operation."""
 
     @property
     def server_time(self) -> datetime:
@@ -229,7 +233,9 @@ class Transport:
                 ):
                     break
                 reply = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
-            return reply.response if reply.content is None else _answer(operation, reply, body)
+            if reply.content is None:
+                return reply.response
+            return _answer(operation, reply, body, self._repaired)
 
         return self._retried(operation, attempt)
 
@@ -356,6 +362,11 @@ class Transport:
                     raise Passing(errors.AnswerLimitError(problem, operation=operation))
         return bytes(content)
 
+    def _repaired(self, operation: str, repairs: Repairs) -> None:
+        if repairs:
+            with self._lock:
+                self.repairs.setdefault(operation, Repairs()).add(repairs)
+
     def _observed(self, operation: str, started: float, status: int | None) -> None:
         seconds = time.monotonic() - started
         self._observe(Exchange(operation=operation, seconds=seconds, status=status))
@@ -416,8 +427,16 @@ class _Budget:
             self._sleep(turn - now)
 
 
-def _answer(operation: Operation, reply: _Reply, body: Mapping[str, Any] | None) -> Any:  # noqa: ANN401
-    """Return what a successful response says, or raise the error that its status means here."""
+def _answer(
+    operation: Operation,
+    reply: _Reply,
+    body: Mapping[str, Any] | None,
+    repaired: Callable[[str, Repairs], None],
+) -> Any:  # noqa: ANN401
+    """Return what a successful response says, or raise the error that its status means here.
+
+    ``repaired`` is called with what had to be repaired in the JSON.
+    """
     response, content = reply
     if response.status_code == 204:
         return {}
@@ -426,13 +445,15 @@ def _answer(operation: Operation, reply: _Reply, body: Mapping[str, Any] | None)
     if _is_csv(response):
         return content
     try:
-        return msgspec.json.decode(content or b"")
+        answer, repairs = decode(content or b"")
     except RecursionError:
         problem = "The answer is nested too deeply"
         raise Passing(errors.AnswerLimitError(problem, operation=operation.name)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = "The answer is no JSON"
+    except ValueError as error:
+        problem = f"The answer is {error}"
         raise Passing(errors.ContractError(problem, operation=operation.name)) from None
+    repaired(operation.name, repairs)
+    return answer
 
 
 def _is_csv(response: requests.Response) -> bool:

@@ -34,12 +34,12 @@ from tap_nudgescribe.errors import (
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv
 from tap_nudgescribe.profile import (
     DATE_FORMATS,
-    ProfileColumns,
     ProfileField,
     parse_currency,
     parse_day,
     parse_number,
 )
+from tap_nudgescribe.profile_columns import ProfileColumns
 from tap_nudgescribe.records import RecordReader as TapReader
 from tap_nudgescribe.statuses import LONGEST_WAIT_SECONDS, http_date, retry_after
 from tap_nudgescribe.timestamps import moment, parse_timestamp

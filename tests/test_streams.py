@@ -143,7 +143,13 @@ def test_a_message_column_unknown_to_the_catalog_is_kept_and_reported_once(
     kept = [row for row in run.records("published_messages") if row["_extra"]]
     assert kept
     assert {key for row in kept for key in row["_extra"]} == {"Coupon Code"}
-    assert sum("'Coupon Code' is not in the catalog" in x for x in run.stderr.splitlines()) == 1
+    advice = 'add their names to the setting message_columns: ["Coupon Code"]'
+    assert sum(advice in x for x in run.stderr.splitlines()) == 1
+    again = tap(catalog=catalog, message_columns=["Coupon Code"])
+    assert {row["coupon_code"] for row in again.records("published_messages")} == {
+        (row["_extra"] or {}).get("Coupon Code") for row in run.records("published_messages")
+    }
+    assert "message_columns" not in again.stderr
 
 
 def test_message_columns_take_the_types_that_are_set(tap: Callable[..., Run]) -> None:

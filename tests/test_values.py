@@ -15,11 +15,11 @@ from tap_nudgescribe.columns import column_name, column_names
 from tap_nudgescribe.errors import ContractError
 from tap_nudgescribe.profile import (
     DATE_FORMATS,
-    ProfileColumns,
     ProfileField,
     parse_currency,
     parse_number,
 )
+from tap_nudgescribe.profile_columns import ProfileColumns
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
