@@ -55,7 +55,8 @@ class CustomerStream:
         self._open_group = open_group
         self._is_known = is_known
         self._delivery = Delivery(route)
-        self._groups: dict[str, str | None] = {}
+        self._groups: dict[str, str] = {}
+        self._groups_revision = 0
 
     # Rows come in
 
@@ -172,37 +173,52 @@ class CustomerStream:
     def _group_of(self, rows: Rows) -> tuple[NDArray[np.intp], list[str], list[Fault]]:
         """Return each row's place in a list of group ids, and what is wrong with them."""
         route = self._route
+        if self._groups_revision != route.workspace.groups_revision:
+            self._groups.clear()
+            self._groups_revision = route.workspace.groups_revision
         column = route.mapped.group_column
         if column is None:
-            group = route.workspace.group_ids(route.config["customer_group"])[0]
-            return np.zeros(len(rows), np.intp), [group], []
+            group = self._resolve(route.config["customer_group"])
+            if group is not None:
+                return np.zeros(len(rows), np.intp), [group], []
+            # A record of this run has renamed or deleted it.
+            faults = [Fault(row, "unknown_group", None, None) for row in range(len(rows))]
+            return np.full(len(rows), -1, np.intp), [], faults
         encoded = texts_of(rows.table, column).dictionary_encode()
         group_ids: list[str] = []
-        place_of = [-1]
-        for named in map(str, encoded.dictionary.to_pylist()):
-            if named not in self._groups:
-                self._groups[named] = self._resolve(named)
-            group_id = self._groups[named]
+        place_of, codes = [-1], ["no_group"]
+        nameless = rows.nameless.get(column, ())
+        named_by = np.array(encoded.indices.fill_null(-1))
+        named_by[list(nameless)] = -1
+        used = set(named_by.tolist())
+        for number, named in enumerate(map(str, encoded.dictionary.to_pylist())):
+            group_id = self._resolve(named) if number in used else None
+            codes.append("unknown_group" if named.strip() else "no_group")
             if group_id is None:
                 place_of.append(-1)
                 continue
             if group_id not in group_ids:
                 group_ids.append(group_id)
             place_of.append(group_ids.index(group_id))
-        indices = np.asarray(encoded.indices.fill_null(-1))
-        groups = np.array(place_of, np.intp)[indices + 1]
+        groups = np.array(place_of, np.intp)[named_by + 1]
+        odd = set(np.asarray(nameless).tolist())
         faults = [
-            Fault(int(i), "no_group" if indices[i] < 0 else "unknown_group", None, column)
-            for i in np.flatnonzero(groups < 0)
+            Fault(i, "not_a_group" if i in odd else codes[named_by[i] + 1], None, column)
+            for i in np.flatnonzero(groups < 0).tolist()
         ]
         return groups, group_ids, faults
 
     def _resolve(self, named: str) -> str | None:
-        workspace = self._route.workspace
-        found = workspace.group_ids(named)
-        if not found and named and self._route.config.get("create_missing_groups"):
-            return workspace.create_group(named)
-        return found[0] if len(found) == 1 else None
+        """Return the id of the one group that a text names, if there is one."""
+        if named not in self._groups:
+            workspace = self._route.workspace
+            found = workspace.group_ids(named)
+            if not found and named.strip() and self._route.config.get("create_missing_groups"):
+                found = [workspace.create_group(named)]
+            if len(found) != 1:
+                return None
+            self._groups[named] = found[0]
+        return self._groups[named]
 
     def _work(self, group_id: str) -> GroupWork:
         if group_id not in self.works:
@@ -232,7 +248,7 @@ class CustomerStream:
                     retryable=False,
                     attempts=0,
                     batch=0,
-                    row=written_row(rows.source(fault.row), route.config["rejects_rows"]),
+                    row=written_row(rows.record(fault.row), route.config["rejects_rows"]),
                 )
                 for fault in faults
             ]

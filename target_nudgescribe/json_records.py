@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import UNSET
 
+from target_nudgescribe.canonical import InputError, number_text
 from target_nudgescribe.rows import Rows, from_values, joined, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 AT_ONCE = 1000
 """Records whose values are Python objects at once: more leave the processor's cache."""
@@ -25,12 +26,6 @@ UNFIT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for JSON that it does not take."""
 
 _REFUSED = re.compile(r'[\x00-\x1f"\\]')
-
-_AS_IT_IS = str.rstrip
-"""What numbers with a fraction become: text, so that no digit is lost and no noise comes in.
-
-``str`` would return the same text, and take ten times as long.
-"""
 
 _RECORD: Callable[[Any], Any] = attrgetter("record")
 
@@ -100,8 +95,8 @@ class JsonRecords:
             ("record", record),
         ]
         message = msgspec.defstruct("Message", kinds, gc=False)
-        self._records = msgspec.json.Decoder(record, float_hook=_AS_IT_IS)
-        self._messages = msgspec.json.Decoder(message, float_hook=_AS_IT_IS)
+        self._records = msgspec.json.Decoder(record, float_hook=number_text)
+        self._messages = msgspec.json.Decoder(message, float_hook=number_text)
         self._values: list[Any] = []
         """Values of the records that are no columns yet, one record after the other."""
         self._origins: list[_Origin] = []
@@ -215,15 +210,22 @@ class JsonRecords:
             self._origins.clear()
 
     def _exactly(self, index: int, column: int) -> Any:  # noqa: ANN401 (JSON)
-        """Return a value with exact numbers: those with a fraction had become text."""
+        """Return a value with exact numbers: those with a fraction had become text.
+
+        One that only this decoder takes, because it is nested too deeply, is returned as it is.
+        """
         position = self._before + index
         place = bisect_right(self._origins, position, key=attrgetter("begin")) - 1
         origin = self._origins[place] if place >= 0 else None
+        as_read = self._values[index * len(self.names) + column]
         if origin is None or position - origin.begin >= len(origin.records):
             # It came by itself, with exact numbers.
-            return self._values[index * len(self.names) + column]
+            return as_read
         record = origin.records[position - origin.begin]
-        return self._in_order(record_of(bytes(record)))[column]
+        try:
+            return self._in_order(record_of(bytes(record)))[column]
+        except InputError:
+            return as_read
 
     def _in_order(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(record.get(name, UNSET) for name in self.names)
@@ -249,9 +251,17 @@ def _record_type(properties: Mapping[str, Any]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Record", kinds, rename=renamed, gc=False, forbid_unknown_fields=True)
 
 
-def _may_nest(schema: Mapping[str, Any]) -> bool:
+def _may_nest(schema: object) -> bool:
     """Say whether a JSON schema allows objects or lists."""
-    kinds = schema.get("type", ())
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
-    branches: Sequence[Any] = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return bool(kinds & {"object", "array"}) or any(map(_may_nest, branches))
+    if not isinstance(schema, dict):
+        return False
+    branches = [schema.get(name) for name in ("anyOf", "oneOf", "allOf")]
+    listed = [branch for each in branches if isinstance(each, list) for branch in each]
+    return bool(kinds_of(schema) & {"object", "array"}) or any(map(_may_nest, listed))
+
+
+def kinds_of(schema: Mapping[str, Any]) -> set[str]:
+    """Return the types that a JSON schema names; none if it has no valid ``type``."""
+    kinds = schema.get("type")
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    return {kind for kind in listed if isinstance(kind, str)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_nudgescribe.columns import column_name, column_names
+from target_nudgescribe.names import ColumnIndex, by_field, listed, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,10 @@ TAP_COLUMNS = frozenset(
         *GROUP_COLUMNS,
     }
 )
-"""Columns of this package's own tap that are no profile fields."""
+"""Columns of this package's own tap that are not profile fields."""
+
+TAP_MARKS = frozenset({"workspace_id", "customer_id", "profile", "_extra"})
+"""A stream with all of these columns comes from this package's own tap."""
 
 ALL = "*"
 """Key of null_policy that holds for every field without one of its own."""
@@ -76,6 +79,11 @@ class StreamMap:
     group_column: str | None
     unknown: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """The columns that are read; None for a constant."""
+        return (*(one.column for one in self.fields), self.group_column)
+
 
 def map_stream(
     columns: Sequence[str],
@@ -85,9 +93,10 @@ def map_stream(
 ) -> tuple[StreamMap, list[Problem]]:
     """Return where a stream's columns go, and every reason why that cannot work.
 
-    A column goes into the profile field of the same name or, failing that, into the only field
-    whose name becomes the column's when it is written as a column (``First Name`` as
-    ``first_name``), which is what this package's tap does.
+    A column goes into the profile field of the same name. A column for which there is none goes
+    into the only field of its trimmed name, or whose name becomes the column's when it is written
+    as a column (``First Name`` as ``first_name``), which is what this package's tap does, if no
+    other column goes there.
 
     Args:
         columns: Names of the stream's columns.
@@ -96,25 +105,24 @@ def map_stream(
         key_properties: Columns that are the stream's key.
     """
     by_name = {field.name: field for field in fields}
-    policies: Mapping[str, str] = config.get("null_policy") or {}
+    policies, policy_problems = _policies(by_name, config)
     mapped, problems = _chosen(columns, by_name, config)
-    problems += [
-        _no_such_field("null_policy", name) for name in policies if name not in {*by_name, ALL}
-    ]
-    taken = {column for column, _ in mapped.values()}
+    problems += policy_problems
     group_column, group_problems = _group_column(columns, config)
     problems += group_problems
-    unknown = []
-    for column in columns:
-        if column in taken or column in {group_column, DELETED_COLUMN}:
-            continue
-        found = _fields_for(column, by_name)
-        if len(found) > 1:
-            problems.append(_ambiguous(column, found))
-        elif found and found[0] not in mapped:
-            mapped[found[0]] = column, None
-        elif not (column in TAP_COLUMNS or column.startswith("_sdc_")):
-            unknown.append(column)
+    taken = {column for column, _ in mapped.values()} | {group_column, DELETED_COLUMN}
+    free = [column for column in columns if column not in taken]
+    for column in free:
+        if column in by_name and column not in mapped:
+            mapped[column] = column, None
+    problems += _map_resembling(free, by_name, mapped, own=set(columns) >= TAP_MARKS)
+    taken |= {column for column, _ in mapped.values()}
+    ignored = TAP_COLUMNS if set(columns) >= TAP_MARKS else frozenset()
+    unknown = [
+        column
+        for column in free
+        if not (column in taken or column in ignored or column.startswith("_sdc_"))
+    ]
     order = {column: place for place, column in enumerate(columns)}
     fields_sent = tuple(
         MappedField(
@@ -140,32 +148,73 @@ def _chosen(
     """Return what column_map says."""
     mapped: _Sources = {}
     problems = []
-    for name, source in (config.get("column_map") or {}).items():
-        if name == GROUP:
+    for written, source in (config.get("column_map") or {}).items():
+        if written == GROUP:
             continue
-        if name not in by_name:
-            problems.append(_no_such_field("column_map", name))
-        elif isinstance(source, dict):
+        found = matching(written, by_name)
+        if len(found) != 1:
+            problems.append(_no_such_field("column_map", written, by_name))
+            continue
+        name = found[0]
+        if name in mapped:
+            problems.append(_named_twice("column_map", name))
+        if isinstance(source, dict):
             mapped[name] = None, str(source["constant"])
         elif source in columns:
             mapped[name] = source, None
         else:
-            problems.append(_no_such_column(name, source))
+            problems.append(_no_such_column(name, source, columns))
     return mapped, problems
 
 
-def _fields_for(column: str, by_name: Mapping[str, ProfileField]) -> list[str]:
-    if column in by_name:
-        return [column]
-    if column in TAP_COLUMNS:
-        return []
-    return sorted(name for name in by_name if column in _written_as_columns(name))
+def _policies(
+    by_name: Mapping[str, ProfileField], config: Mapping[str, Any]
+) -> tuple[dict[str, str], list[Problem]]:
+    """Return what null_policy says, by field and for :data:`ALL`."""
+    policies: dict[str, str] = {}
+    problems = []
+    for written, policy in (config.get("null_policy") or {}).items():
+        found = [ALL] if written == ALL else matching(written, by_name)
+        if len(found) != 1:
+            problems.append(_no_such_field("null_policy", written, by_name))
+            continue
+        if found[0] in policies:
+            problems.append(_named_twice("null_policy", found[0]))
+        policies[found[0]] = policy
+    return policies, problems
 
 
-def _written_as_columns(name: str) -> set[str]:
-    """Return what the tap calls the column of a field: alone, and where names would meet."""
-    plain = column_name(name)
-    return {plain, column_names([name], reserved=[plain])[name]}
+def _map_resembling(
+    free: Sequence[str], by_name: Mapping[str, ProfileField], mapped: _Sources, *, own: bool
+) -> list[Problem]:
+    """Map columns without a field of exactly their name, and return where that is ambiguous.
+
+    Args:
+        free: Columns that no setting takes.
+        by_name: All fields.
+        mapped: What is mapped so far; fields are added.
+        own: Whether the stream comes from this package's tap, whose own columns are then no
+            profile fields.
+    """
+    problems = []
+    index = ColumnIndex(by_name)
+    rest = [column for column in free if column not in by_name]
+    wanted: dict[str, list[str]] = {}
+    for column, names in by_field(rest, index).items():
+        if own and column in TAP_COLUMNS:
+            continue
+        if len(names) > 1:
+            problems.append(_ambiguous(column, names))
+        elif names[0] not in mapped:
+            wanted.setdefault(names[0], []).append(column)
+    for name, columns in wanted.items():
+        # With the mark of its name a column is written only where the plain name means another.
+        marked = [column for column in columns if index.marked(column)]
+        chosen = marked if len(marked) == 1 else columns
+        if len(chosen) > 1:
+            problems.append(_several_columns(name, chosen))
+        mapped[name] = chosen[0], None
+    return problems
 
 
 def _group_column(
@@ -175,7 +224,7 @@ def _group_column(
     if named is not None:
         if named in columns:
             return str(named), []
-        return None, [_no_such_column(GROUP, named)]
+        return None, [_no_such_column(GROUP, named, columns)]
     if config.get("customer_group"):
         return None, []
     for column in GROUP_COLUMNS:
@@ -204,7 +253,8 @@ def _key(
     unique = {field.name for field in fields if field.unique_identifier}
     names = [mapped.field.name for mapped in sent]
     if identifier:
-        if identifier not in names:
+        found = matching(identifier, names)
+        if len(found) != 1:
             return (), [
                 Problem(
                     "identifier_missing",
@@ -212,7 +262,7 @@ def _key(
                     "Map a column to it with column_map, or correct identifier",
                 )
             ]
-        if unique and identifier not in unique:
+        if unique and found[0] not in unique:
             return (), [
                 Problem(
                     "identifier_not_unique",
@@ -221,7 +271,7 @@ def _key(
                     "Name one of those, or change the field's flag in Nudgescribe",
                 )
             ]
-        return (identifier,), []
+        return (found[0],), []
     candidates = [mapped for mapped in sent if mapped.field.name in unique]
     if candidates:
         best = max(candidates, key=lambda one: (one.column in key_properties, one.field.required))
@@ -235,19 +285,37 @@ def _key(
     return (), [Problem("identifier_missing", what, fix)]
 
 
-def _no_such_field(setting: str, name: str) -> Problem:
+def _no_such_field(setting: str, name: str, known: Iterable[str]) -> Problem:
     return Problem(
         "no_such_field",
-        f"{setting} names the profile field {name!r}, which the workspace does not have",
+        f"{setting} names the profile field {listed([name], known, 'the field')}, which the "
+        "workspace does not have",
         "Correct the name, or create the field",
     )
 
 
-def _no_such_column(name: str, column: object) -> Problem:
+def _named_twice(setting: str, name: str) -> Problem:
+    return Problem(
+        "named_twice",
+        f"{setting} names the profile field {name!r} twice, once with blanks at its ends",
+        "Remove one of them",
+    )
+
+
+def _no_such_column(name: str, column: object, known: Iterable[str]) -> Problem:
     return Problem(
         "no_such_column",
-        f"column_map names the column {column!r} for {name!r}, which the stream does not have",
+        f"column_map names the column {listed([str(column)], known, 'the column')} for {name!r}, "
+        "which the stream does not have",
         "Correct the name, or select the column in the tap",
+    )
+
+
+def _several_columns(name: str, columns: Sequence[str]) -> Problem:
+    return Problem(
+        "ambiguous_column",
+        f"The columns {', '.join(map(repr, columns))} could all go into the field {name!r}",
+        "Say with column_map which one does",
     )
 
 

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.profile import ProfileField
+from target_nudgescribe.arrow_text import unsupported
+from target_nudgescribe.json_records import kinds_of
 from target_nudgescribe.mapping import Problem, StreamMap, map_stream
+from target_nudgescribe.names import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
+
+    import pyarrow as pa
 
     from target_nudgescribe.workspace import Workspace
 
@@ -19,13 +24,19 @@ class PreflightError(NudgescribeError):
 
     exit_code = 4
 
-    def __init__(self, stream: str, problems: Sequence[Problem]) -> None:
-        """List all problems."""
+    def __init__(self, stream: str, problems: Sequence[Problem], *, begun: bool = False) -> None:
+        """List all problems.
+
+        Args:
+            stream: Its name.
+            problems: What is wrong, with the fix.
+            begun: Whether rows that came before may have been sent.
+        """
         self.problems = tuple(problems)
-        listed = "".join(f"\n  {number}. {p}" for number, p in enumerate(problems, 1))
+        reasons = "".join(f"\n  {number}. {p}" for number, p in enumerate(problems, 1))
         super().__init__(
-            f"The stream {stream} cannot be sent, for {len(problems)} reasons:{listed}\nNothing of "
-            "it was sent"
+            f"The stream {stream} cannot be sent, for {len(problems)} reasons:{reasons}\nNothing "
+            f"{'more ' if begun else ''}of it was sent"
         )
 
 
@@ -63,15 +74,7 @@ def preflight(  # noqa: PLR0913 (what is compared)
     fields = [*workspace.fields.values(), *planned]
     mapped, problems = map_stream(columns, fields, config, key_properties)
     if mapped.unknown and config.get("unknown_columns") == "refuse":
-        names = ", ".join(map(repr, mapped.unknown))
-        problems.append(
-            Problem(
-                "unknown_columns",
-                f"No profile field takes the columns {names}",
-                "Deselect them, map them with column_map, or set create_missing_fields, or set "
-                "unknown_columns to ignore",
-            )
-        )
+        problems.append(unknown_columns(mapped.unknown, workspace))
     group = config.get("customer_group")
     if group:
         problems += _group_problems(workspace, group, config)
@@ -93,12 +96,47 @@ def preflight(  # noqa: PLR0913 (what is compared)
     return map_stream(columns, workspace.fields.values(), config, key_properties)[0]
 
 
+def unknown_columns(columns: Sequence[str], workspace: Workspace) -> Problem:
+    """Return that no profile field takes some columns, with the fields that resemble them."""
+    return Problem(
+        "unknown_columns",
+        f"No profile field takes the columns {listed(columns, workspace.fields, 'the field')}",
+        "Deselect them, map them with column_map, set create_missing_fields, or set "
+        "unknown_columns to ignore",
+    )
+
+
+def column_problems(schema: pa.Schema, used: Container[str]) -> list[Problem]:
+    """Return why columns of a Parquet file cannot be sent.
+
+    Args:
+        schema: That of the file.
+        used: Columns that go somewhere; of the others only their names matter.
+    """
+    names = schema.names
+    problems = [
+        Problem(
+            "two_columns",
+            f"In a Parquet file two columns are named {name!r}",
+            "Rename one of them in the query",
+        )
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    for field in schema:
+        reason = unsupported(field.type) if field.name in used else None
+        if reason:
+            fix = "Convert it to a text or a number in the query, or deselect it"
+            what = f"In a Parquet file the column {field.name!r} {reason}"
+            problems.append(Problem("arrow_type", what, fix))
+    return problems
+
+
 def new_field(
     workspace_id: str, name: str, schema: Mapping[str, Any], *, unique: bool
 ) -> ProfileField:
     """Return the definition of a field for a column, of the type that its JSON schema says."""
-    kinds = schema.get("type", "string")
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    kinds = kinds_of(schema)
     field_type, field_format = "string", None
     if "string" in kinds and schema.get("format") in {"date", "date-time"}:
         field_type, field_format = "Date", "yyyy-MM-dd"
@@ -126,12 +164,14 @@ def _group_problems(workspace: Workspace, group: str, config: Mapping[str, Any])
                 "Give the id of one instead",
             )
         ]
-    if found or config.get("create_missing_groups"):
+    if found or (config.get("create_missing_groups") and group.strip()):
         return []
+    names = [str(each.get("name") or "") for each in workspace.groups.values()]
     return [
         Problem(
             "unknown_group",
-            f"customer_group names {group!r}, and the workspace has no such group",
+            f"customer_group names {listed([group], names, 'the group')}, and the workspace has no "
+            "such group",
             "Correct it, create the group, or set create_missing_groups",
         )
     ]

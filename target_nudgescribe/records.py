@@ -26,6 +26,14 @@ from tap_nudgescribe.errors import (
 from target_nudgescribe import ledger as books
 from target_nudgescribe.delete_marker import UNREADABLE, read_marker
 from target_nudgescribe.fingerprints import prints
+from target_nudgescribe.record_checks import (
+    DEFINING,
+    RefusedError,
+    checked,
+    require_format,
+    written_name,
+)
+from target_nudgescribe.record_checks import MESSAGES as CHECK_MESSAGES
 from target_nudgescribe.rejects import PRINT, Reject, written_row
 from target_nudgescribe.validation import MESSAGES as ROW_MESSAGES
 
@@ -67,17 +75,8 @@ MESSAGES = {
     "not ask for one",
     "quota": "The account's publishing quota is used up",
     "begun_before": "An earlier run began this and its outcome is not known: look at the account",
+    **CHECK_MESSAGES,
 }
-
-
-class RefusedError(Exception):
-    """A record cannot be applied; the code says why."""
-
-    def __init__(self, *, code: str, retryable: bool = False) -> None:
-        """Keep the code."""
-        super().__init__(code)
-        self.code = code
-        self.retryable = retryable
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,8 @@ class Scene:
     workspace: Workspace
     config: Mapping[str, Any]
     interruption: Interruption
+    settle: Callable[..., None]
+    """Takes in the customers that came before a change; with ``upload``, sends them, too."""
     ledger: Ledger | None = None
 
     @property
@@ -118,7 +119,7 @@ class RecordStream:
     def __init__(  # noqa: PLR0913 (what applying needs)
         self,
         name: str,
-        apply: Callable[[Scene, Record], str],
+        kind: str,
         scene: Scene,
         *,
         outcomes: StreamOutcomes,
@@ -127,7 +128,8 @@ class RecordStream:
     ) -> None:
         """Apply nothing yet."""
         self._name = name
-        self._apply = apply
+        self._kind = kind
+        self._apply = KINDS[kind]
         self._scene = scene
         self._outcomes = outcomes
         self._rejects = rejects
@@ -136,7 +138,7 @@ class RecordStream:
     def __call__(self, record: Record, number: int) -> None:
         """Apply a record, the nth of its stream."""
         try:
-            outcome = self._apply(self._scene, record)
+            outcome = self._applied(checked(self._kind, record))
         except RefusedError as refusal:
             self._reject(record, number, refusal)
             outcome = "rejected"
@@ -151,8 +153,34 @@ class RecordStream:
             outcome = "unknown"
         self._outcomes.count(outcome, 1)
 
+    def _applied(self, record: Record) -> str:
+        """Apply a record that is checked, in its order among the customers of the same input."""
+        scene, workspace = self._scene, self._scene.workspace
+        if self._kind not in DEFINING:
+            return self._apply(scene, record)
+        if scene.is_delete(record):
+            scene.settle(upload=True)
+        elif self._exists(record):
+            # Rows before a change mean what was there; a new group or field can only help.
+            scene.settle(upload=False)
+        try:
+            outcome = self._apply(scene, record)
+        finally:
+            workspace.groups_changed()
+        if self._kind == "profile_fields" and outcome not in {"unchanged", "already_gone"}:
+            workspace.fields_changed()
+        return outcome
+
+    def _exists(self, record: Record) -> bool:
+        workspace = self._scene.workspace
+        if self._kind == "customer_groups":
+            named = record.get("customer_group_id") or record.get("name")
+            return bool(named and workspace.group_ids(named))
+        name, field_id = record.get("field_name"), record.get("field_id")
+        return any(f.name == name or f.field_id == field_id for f in workspace.fields.values())
+
     def _reject(self, record: Record, number: int, refusal: RefusedError) -> None:
-        texts = {name: None if v is None else str(v) for name, v in record.items()}
+        how = self._scene.config["rejects_rows"]
         self._outcomes.reasons[refusal.code] += 1
         self._rejects.add(
             [
@@ -160,7 +188,7 @@ class RecordStream:
                     run_id=self._run_id,
                     stream=self._name,
                     row_number=number,
-                    key=PRINT,
+                    key=written_name(record) if how == "full" else PRINT,
                     code=refusal.code,
                     field=None,
                     column=None,
@@ -169,7 +197,7 @@ class RecordStream:
                     retryable=refusal.retryable,
                     attempts=1,
                     batch=0,
-                    row=written_row(texts, self._scene.config["rejects_rows"]),
+                    row=written_row(record, how),
                 )
             ]
         )
@@ -191,12 +219,8 @@ def apply_group(scene: Scene, record: Record) -> str:
     if not found:
         if record.get("customer_group_id") or not name:
             raise RefusedError(code="unknown_group")
-        if workspace.dry_run:
-            workspace.created.append(f"group {name}")
-            return "planned"
-        group = scene.client.create_group(workspace.workspace_id, name, description=description)
-        workspace.groups[str(group["customer_group_id"])] = record | group
-        return "sent"
+        workspace.create_group(name, description)
+        return "planned" if workspace.dry_run else "sent"
     group = workspace.groups[found[0]]
     wanted = {"name": name, "description": description}
     changes = {k: v for k, v in wanted.items() if v is not None and v != group.get(k)}
@@ -255,6 +279,7 @@ def _require_gone(deleted: str, there: Container[str], operation: str) -> None:
 
 
 _FIELD_CHANGES = ("display_name", "required", "options")
+_FIELD_FLAGS = ("unique_identifier", "encrypted")
 
 
 def apply_field(scene: Scene, record: Record) -> str:
@@ -271,8 +296,6 @@ def apply_field(scene: Scene, record: Record) -> str:
             raise RefusedError(code="names_differ")
         return _deleted_field(scene, field)
     wanted = {key: record[key] for key in _FIELD_CHANGES if record.get(key) is not None}
-    if isinstance(wanted.get("options"), str):
-        wanted["options"] = json.loads(wanted["options"])
     if field is None:
         return _created_field(scene, record, wanted)
     kind = record.get("field_type"), record.get("field_format")
@@ -281,6 +304,10 @@ def apply_field(scene: Scene, record: Record) -> str:
         for told, is_now in zip(kind, (field.field_type, field.field_format), strict=True)
     ):
         raise RefusedError(code="field_type_differs")
+    if any(record.get(flag) not in {None, getattr(field, flag)} for flag in _FIELD_FLAGS):
+        raise RefusedError(code="field_flag_differs")
+    if name is not None and name != field.name:
+        raise RefusedError(code="field_name_differs")
     changes = {
         key: value
         for key, value in wanted.items()
@@ -318,8 +345,9 @@ def _created_field(scene: Scene, record: Record, wanted: Record) -> str:
     name, kind = record.get("field_name"), record.get("field_type")
     if not name or not kind:
         raise RefusedError(code="unknown_field")
+    require_format(record)
     if workspace.dry_run:
-        workspace.created.append(f"field {name} ({kind})")
+        workspace.plan_field(record)
         return "planned"
     row = scene.client.create_field(
         workspace.workspace_id,

@@ -68,18 +68,27 @@ class ReplayError(NudgescribeError):
     """A file of rejects cannot be sent again."""
 
 
-def written_row(row: Mapping[str, str | None], how: str) -> str | None:
-    """Return a row for the rejects: ``full``, ``masked`` (the shape of each value), or ``none``."""
+def written_row(row: Mapping[str, Any], how: str) -> str | None:
+    """Return a row for the rejects: ``full``, ``masked`` (the shape of each value), or ``none``.
+
+    Args:
+        row: Values of JSON by column, perhaps with exact numbers.
+        how: The setting ``rejects_rows``.
+    """
     if how == "none":
         return None
     if how == "masked":
-        row = {name: None if text is None else masked(text) for name, text in row.items()}
-    text = json.dumps(row, ensure_ascii=False)
+        row = {name: None if value is None else _masked(value) for name, value in row.items()}
+    text = json.dumps(row, ensure_ascii=False, default=str)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(row)  # half a character can be escaped, and not written
+        return json.dumps(row, default=str)  # half a character can be escaped, and not written
     return text
+
+
+def _masked(value: object) -> str:
+    return masked(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def masked(text: str) -> str:

@@ -19,7 +19,8 @@ from tap_nudgescribe.profile import (
     parse_day,
     parse_number,
 )
-from target_nudgescribe.rows import Faults, bytes_of, faults_at, holds_any
+from target_nudgescribe.arrow_text import Faults, faults_at
+from target_nudgescribe.rows import bytes_of, holds_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable

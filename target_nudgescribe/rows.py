@@ -3,65 +3,59 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import UNSET
 
-from tap_nudgescribe.errors import NudgescribeError
+from target_nudgescribe.arrow_text import array_texts, is_scalar_type
+from target_nudgescribe.canonical import InputError, ValueFaultError, is_scalar, loads, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-Faults = dict[int, str]
-"""Row index to the stable code of what is wrong there."""
-
-MOST_DIGITS = 1000
-"""Exponents beyond this stay exponents: a few characters must not become megabytes."""
+    from target_nudgescribe.arrow_text import Faults
 
 _TRUE = pa.scalar(value=True)
 _FALSE = pa.scalar(value=False)
-
-_JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
-
-
-class InputError(NudgescribeError):
-    """The input holds what is no Singer message."""
-
-    advice = "Look at the tap: nothing that came after this was read."
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows of one stream, in the order in which they were read.
 
-    Numbers are texts as the tap wrote them, digit by digit; booleans are ``true`` and ``false``,
-    objects and lists are JSON.
+    Each value has its canonical text (see :mod:`target_nudgescribe.canonical`).
 
     Attributes:
         table: String columns by source column; null where a value is null or missing.
         first: Number of the first row, counted from 1 over the whole stream.
         missing: For each column that some row lacks, which rows lack it.
         faults: For each column with values that cannot become text, where and why.
+        nameless: For each column with booleans, objects or lists, which can name nothing, the
+            places of those rows.
     """
 
     table: pa.Table
     first: int
     missing: Mapping[str, pa.BooleanArray] = field(default_factory=dict)
     faults: Mapping[str, Faults] = field(default_factory=dict)
+    nameless: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.table.num_rows
+
+    def record(self, index: int) -> dict[str, Any]:
+        """Return one row as it was read, with booleans, objects and lists as such."""
+        record: dict[str, Any] = dict(self.source(index))
+        for name, places in self.nameless.items():
+            if index in places and record.get(name) is not None:
+                record[name] = json.loads(record[name])
+        return record
 
     def source(self, index: int) -> dict[str, str | None]:
         """Return one row as it was read, without the columns that it lacks."""
@@ -71,11 +65,6 @@ class Rows:
             for name, column in zip(self.table.column_names, self.table.columns, strict=True)
             if name not in lacking
         }
-
-
-def faults_at(wrong: pa.BooleanArray, code: str) -> Faults:
-    """Return the same fault for each row where a mask is true; null is false."""
-    return dict.fromkeys(np.flatnonzero(np.asarray(wrong.fill_null(False))).tolist(), code)  # noqa: FBT003
 
 
 def holds_any(texts: pa.StringArray, signs: bytes) -> bool:
@@ -108,19 +97,6 @@ def whole(column: pa.ChunkedArray[Any]) -> Any:  # noqa: ANN401 (an array of any
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
-    """Decode JSON as the standard library does, which accepts more; numbers are exact.
-
-    Raises:
-        InputError: for what is no JSON.
-    """
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError):
-        problem = "A record of the input is no JSON, or is nested too deeply"
-        raise InputError(problem) from None
-
-
 def record_of(text: bytes) -> dict[str, Any]:
     """Decode a record; numbers are exact.
 
@@ -151,28 +127,30 @@ def from_values(
         again: Decodes the value of a row and column anew: objects with fractions need it, because
             those were read as text.
     """
-    arrays, missing, faults = [], {}, {}
+    arrays, missing, faults, nameless = [], {}, {}, {}
     for number, (name, values) in enumerate(zip(names, columns or [()] * len(names), strict=True)):
         if values and values[0] is UNSET and values.count(UNSET) == count:
             missing[name] = pa.repeat(_TRUE, count)
             arrays.append(pa.nulls(count, pa.string()))
             continue
-        array = _plain(values)
+        array, places = _plain(values)
         if array is None:
             if again and any(isinstance(value, dict | list) for value in values):
                 values = [  # noqa: PLW2901 (the same values, exactly)
                     again(index, number) if isinstance(value, dict | list) else value
                     for index, value in enumerate(values)
                 ]
-            array, lacking, wrong = _slowly(values)
+            array, lacking, wrong, places = _slowly(values)
             if lacking is not None:
                 missing[name] = lacking
             if wrong:
                 faults[name] = wrong
+        if places is not None:
+            nameless[name] = places
         arrays.append(array)
     if not names:
         return Rows(pa.table({"": pa.nulls(count, pa.string())}), first)
-    return Rows(pa.table(arrays, names=list(names)), first, missing, faults)
+    return Rows(pa.table(arrays, names=list(names)), first, missing, faults, nameless)
 
 
 def from_dicts(names: Sequence[str], records: Sequence[Mapping[str, Any]], first: int) -> Rows:
@@ -183,18 +161,21 @@ def from_dicts(names: Sequence[str], records: Sequence[Mapping[str, Any]], first
 
 def from_table(names: Sequence[str], table: pa.Table, first: int) -> Rows:
     """Return rows from typed Arrow columns; a column that the table lacks is missing."""
-    arrays, missing, faults = [], {}, {}
+    arrays, missing, faults, nameless = [], {}, {}, {}
     count = table.num_rows
     for name in names:
-        if name not in table.column_names:
+        if table.column_names.count(name) != 1:
             missing[name] = pa.repeat(_TRUE, count)
             arrays.append(pa.nulls(count, pa.string()))
             continue
-        array, wrong = _from_arrow(whole(table.column(name)))
+        column = whole(table.column(name))
+        array, wrong = array_texts(column)
         arrays.append(array)
         if wrong:
             faults[name] = wrong
-    return Rows(pa.table(arrays, names=list(names)), first, missing, faults)
+        if not is_scalar_type(column.type):
+            nameless[name] = _places(column.is_valid())
+    return Rows(pa.table(arrays, names=list(names)), first, missing, faults, nameless)
 
 
 def joined(parts: Sequence[Rows], first: int) -> Rows:
@@ -213,42 +194,57 @@ def joined(parts: Sequence[Rows], first: int) -> Rows:
         for name in dict.fromkeys(name for part in parts for name in part.missing)
     }
     faults: dict[str, dict[int, str]] = {}
+    nameless: dict[str, list[NDArray[np.intp]]] = {}
     offset = 0
     for part in parts:
+        for name, places in part.nameless.items():
+            nameless.setdefault(name, []).append(places + offset)
         for name, found in part.faults.items():
             moved = {index + offset: code for index, code in found.items()}
             faults.setdefault(name, {}).update(moved)
         offset += len(part)
     table = pa.concat_tables([part.table for part in parts]).combine_chunks()
-    return Rows(table, first, missing, faults)
+    together = {name: np.concatenate(places) for name, places in nameless.items()}
+    return Rows(table, first, missing, faults, together)
 
 
-def _plain(values: Sequence[Any]) -> pa.StringArray | None:
-    """Return a column of texts, integers or booleans alone; None for any other."""
+def _places(mask: pa.BooleanArray) -> NDArray[np.intp]:
+    """Return where a mask is true."""
+    return np.flatnonzero(np.asarray(mask))
+
+
+def _plain(values: Sequence[Any]) -> tuple[pa.StringArray | None, NDArray[np.intp] | None]:
+    """Return a column of texts, integers or booleans alone, and where booleans are.
+
+    Of any other kind of column it returns None.
+    """
     try:
-        return pa.array(values, pa.string())
+        return pa.array(values, pa.string()), None
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         pass
     try:
         array = pa.array(values)
     except (pa.ArrowException, UnicodeEncodeError, TypeError, OverflowError):
-        return None
+        return None, None
     kind = array.type
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        return None
+        return None, None
     texts: pa.StringArray = array.cast(pa.string())
-    return texts
+    return texts, _places(array.is_valid()) if pa.types.is_boolean(kind) else None
 
 
 def _slowly(
     values: Sequence[Any],
-) -> tuple[pa.StringArray, pa.BooleanArray | None, Faults]:
+) -> tuple[pa.StringArray, pa.BooleanArray | None, Faults, NDArray[np.intp] | None]:
     texts: list[str | None] = []
     faults: Faults = {}
+    nameless: list[int] = []
     for index, value in enumerate(values):
+        if not is_scalar(value):
+            nameless.append(index)
         try:
-            texts.append(_text(value))
-        except _FaultyError as fault:
+            texts.append(text_of(value))
+        except ValueFaultError as fault:
             faults[index] = fault.code
             texts.append(None)
     lacking = [value is UNSET for value in values]
@@ -256,84 +252,5 @@ def _slowly(
         pa.array(texts, pa.string()),
         pa.array(lacking, pa.bool_()) if any(lacking) else None,
         faults,
+        np.array(nameless, np.intp) if nameless else None,
     )
-
-
-class _FaultyError(Exception):
-    def __init__(self, *, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def _text(value: Any) -> str | None:  # noqa: ANN401, C901, PLR0911, PLR0912 (a table of types)
-    """Return a value as text, exactly."""
-    match value:
-        case None | msgspec.UnsetType():
-            return None
-        case bool():
-            return "true" if value else "false"
-        case str():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise _FaultyError(code="not_unicode") from None
-            return value
-        case int():
-            return str(value)
-        case float():
-            if not math.isfinite(value):
-                raise _FaultyError(code="not_finite")
-            return repr(value)
-        case Decimal():
-            if not value.is_finite():
-                raise _FaultyError(code="not_finite")
-            return format(value, "f") if abs(value.adjusted()) < MOST_DIGITS else str(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case msgspec.Raw():
-            text = bytes(value)
-            try:
-                return text.decode() if text[:1] in b"{[" else _text(loads(text))
-            except UnicodeDecodeError:
-                raise _FaultyError(code="not_unicode") from None
-        case dict() | list():
-            if not _is_finite(value):
-                raise _FaultyError(code="not_finite")
-            try:
-                return _JSON.encode(value).decode()
-            except (UnicodeEncodeError, ValueError):
-                raise _FaultyError(code="not_unicode") from None
-        case bytes():
-            raise _FaultyError(code="not_unicode")
-        case _:
-            return str(value)
-
-
-def _is_finite(value: Any) -> bool:  # noqa: ANN401 (JSON)
-    """Say whether no number in a value is NaN or infinite, which JSON cannot say."""
-    match value:
-        case dict():
-            return all(map(_is_finite, value.values()))
-        case list():
-            return all(map(_is_finite, value))
-        case float():
-            return math.isfinite(value)
-        case _:
-            return True
-
-
-def _from_arrow(array: Any) -> tuple[pa.StringArray, Faults]:  # noqa: ANN401 (any Arrow type)
-    kind = array.type
-    types = pa.types
-    if types.is_dictionary(kind):
-        return _from_arrow(array.dictionary_decode())
-    if types.is_floating(kind):
-        wrong = pc.and_kleene(array.is_valid(), pc.invert(pc.is_finite(array)))
-        faults = faults_at(wrong, "not_finite")
-        if faults:
-            array = pc.if_else(wrong, pa.scalar(None, kind), array)
-        return array.cast(pa.string()), faults
-    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
-        texts, _, faults = _slowly(array.to_pylist())
-        return texts, faults
-    return array.cast(pa.string()), {}

@@ -12,8 +12,8 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
+from target_nudgescribe.canonical import InputError, loads
 from target_nudgescribe.json_records import UNFIT, JsonRecords, Message
-from target_nudgescribe.rows import InputError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

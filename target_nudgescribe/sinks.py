@@ -17,9 +17,12 @@ from typing_extensions import override
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.object_stores import open_object, storage_options
 from tap_nudgescribe.parallel import ordered_map
+from target_nudgescribe.arrow_text import row_values
 from target_nudgescribe.json_records import JsonRecords
-from target_nudgescribe.mapping import DELETED_COLUMN
-from target_nudgescribe.preflight import preflight
+from target_nudgescribe.mapping import DELETED_COLUMN, Problem
+from target_nudgescribe.names import listed
+from target_nudgescribe.preflight import PreflightError, column_problems, preflight
+from target_nudgescribe.record_checks import DEFINING
 from target_nudgescribe.rows import Rows, from_dicts, from_table, record_of
 from target_nudgescribe.singer import READ_BYTES, line_blocks
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
+    from target_nudgescribe.customers import CustomerStream
     from target_nudgescribe.target import TargetNudgescribe
 
 Piece = TypeVar("Piece")
@@ -194,12 +198,21 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(parts)
 
 
-def records_of_files(encoding: Mapping[str, Any], paths: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the records of BATCH files one by one."""
+def records_of_files(
+    stream: str, encoding: Mapping[str, Any], paths: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of BATCH files of a stream one by one.
+
+    Raises:
+        PreflightError: for a file with two columns of one name.
+    """
     for path in paths:
         if encoding.get("format") == BatchFileFormat.PARQUET:
             for batch in pieces_of(path, encoding.get("compression"), parquet_batches):
-                yield from batch.to_pylist()
+                problems = column_problems(batch.schema, ())
+                if problems:
+                    raise PreflightError(stream, problems, begun=True)
+                yield from row_values(batch)
             continue
         for lines in pieces_of(path, encoding.get("compression"), line_pieces):
             yield from (record_of(line) for line in io.BytesIO(lines) if line.strip())
@@ -217,29 +230,84 @@ class CustomersSink(NudgescribeSink):
     def setup(self) -> None:
         """Compare the stream with the workspace before its first row.
 
+        Where records of this run create groups or fields, the stream may need what is not there
+        yet: it is then compared again when its first rows are needed.
+
         Raises:
             PreflightError: when it cannot be sent.
         """
-        properties = {DELETED_COLUMN: {"type": ["string", "null"]}} | self.schema["properties"]
-        mapped = preflight(
-            self.stream_name,
-            properties,
-            self.key_properties,
-            self.target.workspace,
-            self.config,
-            incremental=self.target.is_incremental(self.stream_name),
-        )
-        self.customers = self.target.customer_stream(self.stream_name, mapped)
-        self._warn_of_required({one.field.name for one in mapped.fields})
+        self._properties = {
+            DELETED_COLUMN: {"type": ["string", "null"]},
+            **self.schema["properties"],
+        }
         self.records = JsonRecords(
             self.stream_name,
-            properties,
+            self._properties,
             most=min(CHUNK_ROWS, self.config["batch_size_rows"]),
             most_bytes=CHUNK_BYTES,
             flush=self._absorb_records,
         )
         self._dicts: list[dict[str, Any]] = []
         self._warned: set[str] = set()
+        self._customers: CustomerStream | None = None
+        self._revision = 0
+        try:
+            self._compare()
+        except PreflightError:
+            if not self.target.defines_workspace:
+                raise
+
+    def _compare(self) -> CustomerStream:
+        workspace = self.target.workspace
+        mapped = preflight(
+            self.stream_name,
+            self._properties,
+            self.key_properties,
+            workspace,
+            self.config,
+            incremental=self.target.is_incremental(self.stream_name),
+        )
+        self._customers = self.target.customer_stream(self.stream_name, mapped)
+        self._revision = workspace.fields_revision
+        self._mapped = mapped
+        self._warn_of_required({one.field.name for one in mapped.fields})
+        self._warn_of_unknown(mapped.unknown)
+        return self._customers
+
+    @property
+    def customers(self) -> CustomerStream:
+        """The way of the stream's rows; a new one after profile fields have changed.
+
+        Raises:
+            PreflightError: when the stream cannot be sent.
+        """
+        if self._customers is None:
+            return self._compare()
+        if self._revision != self.target.workspace.fields_revision:
+            self._customers.finish()
+            return self._compare()
+        return self._customers
+
+    def ensure_compared(self) -> None:
+        """Compare the stream with the workspace, if that has had to wait.
+
+        Raises:
+            PreflightError: when it cannot be sent.
+        """
+        if self._customers is None:
+            self._compare()
+
+    def settle(self, *, upload: bool) -> None:
+        """Take in the rows that wait, while the workspace still is as it was when they came.
+
+        Args:
+            upload: Whether they are uploaded, too.
+        """
+        if self._customers is None:
+            return
+        self._absorb_all()
+        if upload:
+            self._customers.finish()
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
@@ -263,10 +331,13 @@ class CustomersSink(NudgescribeSink):
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
         """Send everything that has come, and make sure of it."""
+        self._absorb_all()
+        self.customers.finish()
+
+    def _absorb_all(self) -> None:
         while self.records.waiting:
             self._absorb_records()
         self._absorb_dicts()
-        self.customers.finish()
 
     @override
     def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:
@@ -284,15 +355,31 @@ class CustomersSink(NudgescribeSink):
             self._absorb_records()
 
     def _absorb_parquet(self, batches: Iterable[pa.RecordBatch]) -> None:
+        customers = self.customers
         # Almost nothing of the preparation holds Python's lock, so that threads are of use.
         for prepared in ordered_map(
-            lambda part: self.customers.prepare(from_table(self.records.names, *part)),
-            self._numbered(batches),
+            lambda part: customers.prepare(from_table(self.records.names, *part)),
+            self._numbered(self._checked(batches)),
             parallel=AT_ONCE,
         ):
             self._tally(prepared.rows)
-            self.customers.absorb(prepared)
+            customers.absorb(prepared)
             del prepared  # or it would be held while the next one is waited for
+
+    def _checked(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Compare the columns of a file with the stream before its first row.
+
+        Raises:
+            PreflightError: when a column cannot be sent.
+        """
+        for number, batch in enumerate(batches):
+            if not number:
+                self._warn_of_undeclared(set(batch.schema.names))
+                used = {column for column in self._mapped.columns if column is not None}
+                problems = column_problems(batch.schema, {*used, DELETED_COLUMN})
+                if problems:
+                    raise PreflightError(self.stream_name, problems, begun=self._next_number > 1)
+            yield batch
 
     def _numbered(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.Table, int]]:
         """Yield rows and the number of the first, before earlier ones are counted."""
@@ -308,9 +395,10 @@ class CustomersSink(NudgescribeSink):
     def _absorb_records(self) -> None:
         rows = self.records.take(self._next_number)
         if len(rows) and not self.target.errand.seed:
-            self._tally(rows)
             self._warn_of_undeclared(self.records.undeclared)
-            self.customers.absorb(self.customers.prepare(rows))
+            customers = self.customers
+            self._tally(rows)
+            customers.absorb(customers.prepare(rows))
             self.target.drain_if_old()
 
     def _absorb_dicts(self) -> None:
@@ -318,7 +406,8 @@ class CustomersSink(NudgescribeSink):
         if records and not self.target.errand.seed:
             self._warn_of_undeclared({name for record in records for name in record})
             rows = from_dicts(self.records.names, records, self._next_number)
-            self.customers.absorb(self.customers.prepare(rows))
+            customers = self.customers
+            customers.absorb(customers.prepare(rows))
 
     def _tally(self, rows: Rows) -> None:
         lacking = rows.missing.keys() & set(self.key_properties)
@@ -334,17 +423,43 @@ class CustomersSink(NudgescribeSink):
             field.name for field in fields if field.required and field.name not in sent
         )
         if lacking and self.config["mode"] != "delete":
-            self.target.warn(
+            self._warn_once(
                 f"{self.stream_name}: no column goes into {', '.join(lacking)}, which the "
                 "workspace requires: the API will take no new customer"
             )
 
+    def _warn_of_unknown(self, columns: Sequence[str]) -> None:
+        """Say which columns no profile field takes."""
+        if columns:
+            known = listed(columns, self.target.workspace.fields, "the field")
+            self._warn_once(
+                f"{self.stream_name}: no profile field takes the columns {known}: not sent"
+            )
+
     def _warn_of_undeclared(self, names: set[str]) -> None:
-        """Say once of each column that it is not in the SCHEMA, so that it goes nowhere."""
+        """Say once of each column that it is not in the SCHEMA, so that it goes nowhere.
+
+        Raises:
+            PreflightError: when unknown_columns says that there must be none.
+        """
         fresh = {n for n in names - set(self.records.names) if not n.startswith("_sdc_")}
-        for name in sorted(fresh - self._warned):
+        fresh -= self._warned
+        if fresh and self.config.get("unknown_columns") == "refuse":
+            problem = Problem(
+                "undeclared_columns",
+                f"Rows have the columns {', '.join(map(repr, sorted(fresh)))}, which the SCHEMA "
+                "does not declare",
+                "Let the tap declare or leave out these columns, or set unknown_columns to ignore",
+            )
+            raise PreflightError(self.stream_name, [problem], begun=self.outcomes.read > 0)
+        for name in sorted(fresh):
             self.target.warn(f"{self.stream_name}: the column {name} has no schema: not sent")
         self._warned |= fresh
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self.target.warn(text)
 
 
 class RecordsSink(NudgescribeSink):
@@ -352,25 +467,62 @@ class RecordsSink(NudgescribeSink):
 
     @override
     def setup(self) -> None:
-        """Choose what is done with a record."""
+        """Choose what is done with a record, and when.
+
+        Groups and fields are there as soon as their record has come, because customers of the same
+        input may need them; what publishes and starts runs waits for the customers before it.
+
+        Raises:
+            PreflightError: for columns that nothing takes, when unknown_columns refuses them.
+        """
         self._apply = self.target.record_kind(self.stream_name)
+        self._at_once = self.target.kind(self.stream_name) in DEFINING
         self._records: list[dict[str, Any]] = []
+        self._warned: set[str] = set()
+        self._find_unknown(self.schema["properties"])
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
         """Take a record."""
-        self._records.append(record)
+        self._find_unknown(record)
+        if self._at_once:
+            self._apply_one(record)
+        else:
+            self._records.append(record)
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
         """Apply the records in their order."""
         records, self._records = self._records, []
+        for record in records:
+            self._apply_one(record)
+
+    def _apply_one(self, record: dict[str, Any]) -> None:
         if self.target.errand.seed:
             return
-        for record in records:
-            self.target.interruption.check()
-            self.outcomes.read += 1
-            self._apply(record, self.outcomes.read)
+        self.target.interruption.check()
+        self.outcomes.read += 1
+        self._apply(record, self.outcomes.read)
+
+    def _find_unknown(self, columns: Iterable[str]) -> None:
+        """Say once of each column of a group or field that it goes nowhere."""
+        if not self._at_once:
+            return
+        known = DEFINING[self.target.kind(self.stream_name)]
+        fresh = [
+            name
+            for name in columns
+            if not (name in known or name in self._warned or name.startswith("_sdc_"))
+        ]
+        if not fresh:
+            return
+        self._warned.update(fresh)
+        told = f"Nothing takes the columns {listed(fresh, known, 'the column')}"
+        if self.config.get("unknown_columns") == "refuse":
+            fix = "Correct or deselect them, or set unknown_columns to ignore"
+            problem = Problem("unknown_columns", told, fix)
+            raise PreflightError(self.stream_name, [problem], begun=self.outcomes.read > 0)
+        self.target.warn(f"{self.stream_name}: {told[0].lower()}{told[1:]}: not sent")
 
     @override
     def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:

@@ -30,15 +30,16 @@ from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
 from tap_nudgescribe.writer import write_block
 from target_nudgescribe.batches import GroupWork
+from target_nudgescribe.canonical import InputError
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.ledger import Ledger, is_kept
 from target_nudgescribe.lock import Lock, lock
 from target_nudgescribe.outcomes import RunOutcomes
+from target_nudgescribe.record_checks import DEFINING
 from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
 from target_nudgescribe.route import Route
-from target_nudgescribe.rows import InputError
 from target_nudgescribe.singer import BulkReader
 from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
@@ -152,7 +153,7 @@ class TargetNudgescribe(Target):
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
         """Choose by what the stream holds."""
-        return CustomersSink if self._kind(stream_name) == "customers" else RecordsSink
+        return CustomersSink if self.kind(stream_name) == "customers" else RecordsSink
 
     def is_incremental(self, stream: str) -> bool:
         """Say whether the tap sends only what has changed, as far as its SCHEMA tells."""
@@ -178,6 +179,7 @@ class TargetNudgescribe(Target):
         )
         if name in self._streams:
             stream.keyless = self._streams[name].keyless
+            stream.works = self._streams[name].works
         self._streams[name] = stream
         if self.errand.seed:
             stream.seed()
@@ -185,21 +187,36 @@ class TargetNudgescribe(Target):
 
     def record_kind(self, name: str) -> RecordStream:
         """Return what applies the records of a stream that are no customers."""
-        kind = self._kind(name)
+        kind = self.kind(name)
         ledger = self._work(name, kind).ledger if kind in LEDGERED else None
-        scene = Scene(self.workspace, self.config, self.interruption, ledger)
+        scene = Scene(self.workspace, self.config, self.interruption, self._settle, ledger)
         outcomes = self.outcomes.stream(name)
         rejects = self._rejects(name)
         return RecordStream(
-            name, KINDS[kind], scene, outcomes=outcomes, rejects=rejects, run_id=self.run_id
+            name, kind, scene, outcomes=outcomes, rejects=rejects, run_id=self.run_id
         )
+
+    @property
+    def defines_workspace(self) -> bool:
+        """Whether records of this run may create groups or fields."""
+        return any(self.kind(name) in DEFINING for name in self._sinks_active)
+
+    def _customer_sinks(self) -> list[CustomersSink]:
+        sinks = [*self._sinks_to_clear, *self._sinks_active.values()]
+        return [sink for sink in sinks if isinstance(sink, CustomersSink)]
+
+    def _settle(self, *, upload: bool) -> None:
+        """Take in all customers that came before a change of groups or fields."""
+        for sink in self._customer_sinks():
+            sink.settle(upload=upload)
 
     def warn(self, text: str) -> None:
         """Tell the operator something, now and in the summary; names only."""
         self.logger.warning(text)
         self.outcomes.warnings.append(text)
 
-    def _kind(self, stream: str) -> str:
+    def kind(self, stream: str) -> str:
+        """Return what the records of a stream are: ``customers``, or one of ``KINDS``."""
         chosen: dict[str, str] = self.config.get("stream_kind") or {}
         return chosen.get(stream) or (stream if stream in KINDS else "customers")
 
@@ -298,7 +315,7 @@ class TargetNudgescribe(Target):
         if self._plain_sink(stream):
             super()._process_batch_message(message_dict)
             return
-        for record in records_of_files(message_dict["encoding"], message_dict["manifest"]):
+        for record in records_of_files(stream, message_dict["encoding"], message_dict["manifest"]):
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
 
     # How a run ends
@@ -307,6 +324,8 @@ class TargetNudgescribe(Target):
     def process_endofpipe(self) -> None:
         """Send what waits, then mirror, then write the state."""
         self._ending = True
+        for sink in self._customer_sinks():
+            sink.ensure_compared()
         super().process_endofpipe()
         self._finish()
         self._unlock()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from target_nudgescribe.canonical import MAX_DEPTH
 from target_nudgescribe.rendering import Rendered, render
-from target_nudgescribe.rows import texts_of
+from target_nudgescribe.rows import bytes_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,18 +31,28 @@ MESSAGES = {
     "nul_character": "The text holds the character U+0000",
     "not_unicode": "The text is no valid Unicode",
     "not_finite": "The value is NaN or infinite",
+    "no_text": "The value is of a type that cannot be sent as text",
+    "too_deep": f"The value has more than {MAX_DEPTH} objects or lists within one another",
     "required": "The field must have a value",
     "null_refused": "null_policy says that null must not be sent for this field",
     "no_identifier": "No field that identifies the customer has a value",
+    "not_an_identifier": "A boolean, an object or a list does not identify a customer",
     "not_deleted": "The customer was not deleted: the API refuses, or there are too many deletes",
     "key_spelled_otherwise": "The customer was not deleted: the account has the key with other "
     "capitals or white space only, which may be another customer",
     "unreadable_delete_marker": "_sdc_deleted_at must be a date or a time (ISO 8601, 1971 to "
     "2099), null, blank or false: it is not known whether the customer is deleted",
     "no_group": "The row names no customer group",
-    "unknown_group": "The workspace has no customer group of this name or id",
+    "unknown_group": "The workspace has no customer group of this name or id, or several",
+    "not_a_group": "A boolean, an object or a list does not name a customer group",
 }
 """What each stable code of our own checks means."""
+
+
+ASCII = 127
+
+INVISIBLE = dict.fromkeys((0x00AD, 0x180E, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+"""Characters without any width that ``str.strip`` leaves."""
 
 
 class Fault(NamedTuple):
@@ -98,6 +108,10 @@ def check(rows: Rows, stream: StreamMap) -> Checked:
             empty &= ~lacking
         if field.name in stream.key:
             keyless &= blank(rendered.values)
+            places = rows.nameless.get(mapped.column or "", ())
+            faults += [
+                Fault(int(i), "not_an_identifier", field.name, mapped.column) for i in places
+            ]
         if empty.any():
             code = "null_refused" if mapped.null_policy == "fail" else "required"
             if mapped.null_policy == "keep":
@@ -129,8 +143,18 @@ def _rendered(rows: Rows, mapped: MappedField) -> tuple[Rendered, NDArray[np.boo
 
 
 def blank(values: pa.StringArray) -> NDArray[np.bool_]:
-    """Return which values are null or an empty text."""
-    return np.asarray(pc.equal(values, pa.scalar("")).fill_null(True))  # noqa: FBT003 (a value)
+    """Return which values are null, an empty text, or blanks alone."""
+    content, places = bytes_of(values)
+    lengths = np.diff(places)
+    empty: NDArray[np.bool_] = (lengths == 0) | np.asarray(values.is_null())
+    if not len(content):
+        return empty
+    signs = np.frombuffer(content, np.uint8)
+    first = signs[np.minimum(places[:-1], len(signs) - 1)]
+    # Every blank begins with such a byte, and few other texts do.
+    for row in np.flatnonzero(~empty & ((first <= ord(" ")) | (first > ASCII))).tolist():
+        empty[row] = not str(values[row]).translate(INVISIBLE).strip()
+    return empty
 
 
 def _empty(values: pa.StringArray, faults: Mapping[int, str]) -> NDArray[np.bool_]:

@@ -47,11 +47,11 @@ from tap_nudgescribe.transport import (
     ConnectionOptions,
 )
 from tap_nudgescribe.wire import Wire
+from target_nudgescribe.canonical import InputError
 from target_nudgescribe.json_records import JsonRecords
 from target_nudgescribe.ledger import Ledger
 from target_nudgescribe.rejects import ReplayError, read_rows
 from target_nudgescribe.rendering import render
-from target_nudgescribe.rows import InputError
 from target_nudgescribe.singer import BulkReader, line_blocks
 from target_nudgescribe.storage import Storage, StorageError
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_nudgescribe import json_records, singer
+from target_nudgescribe.canonical import InputError, loads
 from target_nudgescribe.json_records import JsonRecords
-from target_nudgescribe.rows import InputError, Rows, from_dicts, from_table, loads
+from target_nudgescribe.rows import Rows, from_dicts, from_table
 from target_nudgescribe.singer import BulkReader
 
 if TYPE_CHECKING:
@@ -53,7 +54,16 @@ def test_a_missing_column_is_told_from_null(records: list[dict[str, str | None]]
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        ("12.50", "12.50"),
+        ("12.50", "12.5"),
+        ("1e5", "100000"),
+        ("100000.0", "100000"),
+        ("-0", "0"),
+        ("-0.0e7", "0"),
+        ("1.5E-7", "0.00000015"),
+        ("1e400", "1" + "0" * 400),
+        ("1e4000", "1e+4000"),
+        ("1E99999999999999999999", "1.0e99999999999999999999"),
+        ("9" * 5000, "9" * 5000),
         ("12345678901234567890123", "12345678901234567890123"),
         ("0.1234567890123456789012345", "0.1234567890123456789012345"),
         ("true", "true"),
@@ -68,8 +78,8 @@ def test_numbers_keep_every_digit(number: str, text: str) -> None:
 
 def test_objects_keep_the_digits_of_their_numbers() -> None:
     rows = read('{"object": {"a": 1.50}}', '{"text": {"a": [1.50, "1.50"]}}', '{"object": "x"}')
-    assert rows.source(0) == {"object": '{"a": 1.50}'}
-    assert rows.source(1) == {"text": '{"a":[1.50,"1.50"]}'}
+    assert rows.source(0) == {"object": '{"a":1.5}'}
+    assert rows.source(1) == {"text": '{"a":[1.5,"1.50"]}'}
     assert rows.source(2) == {"object": "x"}
 
 
@@ -86,7 +96,7 @@ def test_what_is_no_value_within_an_object_is_a_fault_of_its_row_alone() -> None
     reader.add_records(b'{"object": {"a": "\xff"}}\n{"object": {"a": 1}}\n')
     rows = reader.take(1)
     assert rows.faults == {"object": {0: "not_unicode"}}
-    assert rows.source(1) == {"object": '{"a": 1}'}
+    assert rows.source(1) == {"object": '{"a":1}'}
 
 
 @pytest.mark.parametrize("neighbour", ['{"odd": 1}', '{"number": NaN}', '{"text": "\\ud800"}', ""])
@@ -97,7 +107,7 @@ def test_a_record_is_read_the_same_whatever_comes_beside_it(neighbour: str) -> N
     rows = reader.take(1)
     alone = read(record).source(0)
     assert rows.source(0) == rows.source(len(rows) - 1) == alone
-    assert alone == {"text": "1e5", "object": '{"a": [1, 2.50]}'}
+    assert alone == {"text": "100000", "object": '{"a":[1,2.5]}'}
 
 
 def test_columns_without_a_schema_are_named() -> None:
@@ -126,7 +136,7 @@ def test_typed_arrow_columns_become_the_same_text() -> None:
     rows = from_table([*SCHEMA, "absent"], table, 1)
     assert rows.source(0) == {
         "text": "a",
-        "number": "12345678901234567890.10",
+        "number": "12345678901234567890.1",
         "object": '{"a":1}',
     }
     assert from_table(["n"], pa.table({"n": [1.5, float("nan")]}), 1).faults == {
@@ -189,13 +199,8 @@ def test_records_are_the_same_however_many_are_read_at_once(
     ours = [message["record"] for message in sent if message.get("stream") == "a"]
     wanted = from_dicts([*SCHEMA], ours, 1)
     found = [rows.source(index) for rows in taken for index in range(len(rows))]
-    assert list(map(meant, found)) == [meant(wanted.source(index)) for index in range(len(ours))]
+    assert found == [wanted.source(index) for index in range(len(ours))]
     assert len(other) == len(sent) - len(ours)
-
-
-def meant(source: dict[str, str | None]) -> dict[str, Any]:
-    """Return a row without regard to the spaces of nested values."""
-    return {n: t.replace(" ", "") if t and t[0] == "{" else t for n, t in source.items()}
 
 
 @pytest.mark.parametrize(
