@@ -1,153 +1,302 @@
-"""``--check``: log in, try every read once, and hold the answers against the contract."""
+"""``--check``: log in, try every read once, and hold the answers against the contract.
+
+Where keys have other names, a name is proposed and used at once, so that what needs it is tried as
+well. All proposals together are one value for ``wire_names``.
+"""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tap_nudgescribe.contract import record_properties
-from tap_nudgescribe.envelopes import NAME, told
-from tap_nudgescribe.errors import ApiError, ContractError, LoginError
+from tap_nudgescribe.account import campaigns_of
+from tap_nudgescribe.contract import operations
+from tap_nudgescribe.envelopes import told
+from tap_nudgescribe.errors import (
+    ApiError,
+    BadRequestError,
+    ContractError,
+    LoginError,
+    MissingFieldsError,
+    NotFoundError,
+)
+from tap_nudgescribe.naming import propose
+from tap_nudgescribe.proposals import Proposals
+from tap_nudgescribe.structure import keys_of
+from tap_nudgescribe.wire_names import object_place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Iterable, Mapping
 
     from tap_nudgescribe.account import Account
+    from tap_nudgescribe.contract import Shape
     from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.structure import Keys
+    from tap_nudgescribe.wire_names import Place
+
+T = TypeVar("T")
+
+MAX_ROUNDS = 4
+"""How often an operation is read again with names that its answer has led to."""
+
+IGNORED = "The request's key run_number probably has another name."
+
+MARKS = {True: "works", False: "FAILS", None: "not tried"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Finding:
-    """How one operation went."""
+    """How one operation went.
+
+    Attributes:
+        works: None when there was nothing to try it on.
+        remarks: What a person should know of it, a line each. Keys are named, values never.
+    """
 
     operation: str
     works: bool | None
-    """None when there was nothing to try it on."""
-    remark: str = ""
+    remarks: list[str] = field(default_factory=list)
 
 
 def check(account: Account) -> int:
-    """Print a table of all reads on stderr and return the exit code: 0 when all that ran works.
+    """Print a table of all reads on stdout and return the exit code: 0 when all that ran works.
 
-    Keys are named, values never.
+    After the table comes one value for ``wire_names`` where names differ. Keys are named, values
+    never.
     """
-    findings = list(_Walk(account).findings())
+    walk = Walk(account)
+    walk.run()
+    _print_table(walk.findings)
+    if walk.proposals.changed:
+        print()  # noqa: T201 (a report)
+        print("Set wire_names to this, look at each name, and run --check again:")  # noqa: T201
+        print(json.dumps(walk.proposals.value(), sort_keys=True))  # noqa: T201
+    return int(any(finding.works is False for finding in walk.findings))
+
+
+def _print_table(findings: list[Finding]) -> None:
     width = max(len(finding.operation) for finding in findings)
     for finding in findings:
-        mark = {True: "works", False: "FAILS", None: "not tried"}[finding.works]
-        print(f"{finding.operation:<{width}}  {mark:<9}  {finding.remark}", file=sys.stderr)  # noqa: T201 (a report)
-    return int(any(finding.works is False for finding in findings))
+        first, *others = finding.remarks or [""]
+        row = f"{finding.operation:<{width}}  {MARKS[finding.works]:<9}  {first}"
+        print(row.rstrip())  # noqa: T201
+        for remark in others:
+            print(" " * (width + 13) + remark)  # noqa: T201
 
 
-class _Walk:
+class Walk:
     """One walk through all reads, each fed by what the ones before it found."""
 
     def __init__(self, account: Account) -> None:
+        """Try nothing yet."""
         self._account = account
-        self._findings: list[Finding] = []
+        self._client = account.client
+        self._client.inspect = self._inspect
+        self._answers: dict[str, Any] = {}
+        self.findings: list[Finding] = []
+        self.proposals = Proposals(self._client.wire.names)
 
-    def findings(self) -> list[Finding]:
+    def run(self) -> None:
         """Try every read once."""
-        client = self._account.client
         try:
-            client.authenticator.session()
-        except ApiError as error:
-            return [Finding("login", works=False, remark=str(error))]
-        self._findings.append(Finding("login", works=True))
-        workspaces = self._rows("list_campaigns", "Workspace", self._account.workspaces)
-        campaigns = [c for w in workspaces or () for c in w["campaigns"]]
-        self._compare("list_campaigns", "Campaign", campaigns)
-        workspace: Any = workspaces[0]["workspace_id"] if workspaces else None
-        groups = self._rows(
-            "list_groups", "CustomerGroup", workspace and (lambda: client.list_groups(workspace))
-        )
-        self._rows(
-            "list_fields", "ProfileField", workspace and (lambda: client.list_fields(workspace))
-        )
-        group: Any = groups[0]["customer_group_id"] if groups else None
-        pages = self._try(
-            "count_customer_pages",
-            group and (lambda: client.count_customer_pages(workspace, group)),
-        )
-        self._rows(
-            "list_customers",
-            "Customer",
-            pages and (lambda: client.list_customers(workspace, group, 1)),
-        )
-        campaign = campaigns[0]["campaign_id"] if campaigns else None
-        self._rows("list_runs", "Run", campaign and (lambda: client.list_runs(campaign)))
-        self._rows(
+            self._run()
+        except LoginError as error:
+            self.findings.append(Finding("login", works=False, remarks=[str(error)]))
+
+    def _run(self) -> None:
+        client = self._client
+        if self._try("login", client.authenticator.session) is None:
+            return
+        workspaces: list[Row] = self._try("list_campaigns", self._workspaces) or []
+        campaigns = campaigns_of(workspaces)
+        self._try_workspace(workspaces[0]["workspace_id"] if workspaces else None)
+        campaign = max(campaigns, key=_run_number)["campaign_id"] if campaigns else ""
+        runs = self._try("list_runs", campaign and (lambda: client.list_runs(campaign)))
+        number = runs[-1]["run_number"] if runs else None
+        self._try(
             "list_run_messages",
-            "RunMessage",
-            campaign and (lambda: client.list_run_messages(campaign)),
+            campaign and (lambda: self._run_messages(campaign, number)),
+            sent=["run_number"] if runs else [],
         )
-        published: Any = next((c["campaign_id"] for c in campaigns if c.get("published_at")), None)
+        published = next((c["campaign_id"] for c in campaigns if _is_published(c)), "")
         files = self._try(
             "count_message_files", published and (lambda: client.count_message_files(published))
         )
         self._try("fetch_message_file", files and (lambda: client.message_file_url(published, 1)))
-        return self._findings
 
-    def _try(self, operation: str, read: Any, component: str = "") -> Any:  # noqa: ANN401
-        if not callable(read):
-            self._findings.append(Finding(operation, works=None, remark="nothing to try it on"))
-            return None
-        try:
-            answer = read()
-        except LoginError:
-            raise
-        except ApiError as error:
-            remark = str(error)
-            if isinstance(error, ContractError) and component:
-                known = set(record_properties(component))
-                remark += proposal(known - error.keys, error.keys - known)
-            self._findings.append(Finding(operation, works=False, remark=remark))
-            return None
-        self._findings.append(Finding(operation, works=True))
-        return answer
+    def _try_workspace(self, workspace: Any) -> None:  # noqa: ANN401
+        client = self._client
+        groups = self._try("list_groups", workspace and (lambda: client.list_groups(workspace)))
+        self._try("list_fields", workspace and (lambda: client.list_fields(workspace)))
+        group = max(groups, key=_customer_count)["customer_group_id"] if groups else ""
+        pages = self._try(
+            "count_customer_pages",
+            group and (lambda: client.count_customer_pages(workspace, group)),
+        )
+        self._try("list_customers", pages and (lambda: client.list_customers(workspace, group, 1)))
 
-    def _rows(self, operation: str, component: str, read: Any) -> list[Row] | None:  # noqa: ANN401
-        rows: list[Row] | None = self._try(operation, read, component)
-        if rows:
-            self._compare(operation, component, rows)
+    def _workspaces(self) -> list[Row]:
+        self._account.forget_campaigns()
+        return self._account.workspaces()
+
+    def _run_messages(self, campaign: str, number: int | None) -> list[Row]:
+        """Return the messages of the oldest run, if the API heeds which one is asked for."""
+        rows = self._client.list_run_messages(campaign, number)
+        numbers = {str(row.get("run_number")) for row in rows} - {"None"}
+        if number is not None and numbers - {str(number)}:
+            problem = "The answer has messages of other runs than the one that was asked for"
+            raise BadRequestError(problem, operation="list_run_messages", advice=IGNORED)
         return rows
 
-    def _compare(self, operation: str, component: str, rows: list[Row]) -> None:
-        """Add what differs from the contract to the operation's finding."""
-        known = set(record_properties(component))
-        seen = {key for row in rows for key in row} - {"workspace_id"}
-        missing, unknown = known - seen - {"workspace_id"}, seen - known
-        if not rows or not (missing or unknown):
-            return
-        remarks = []
-        if missing:
-            remarks.append(f"without {', '.join(sorted(missing))}")
-        if unknown:
-            remarks.append(f"with unknown {told(unknown)}")
-        remark = "; ".join(remarks) + proposal(missing, unknown)
-        self._findings.append(Finding(f"{operation} ({component})", works=True, remark=remark))
+    def _inspect(self, operation: str, answer: Any) -> None:  # noqa: ANN401
+        self._answers[operation] = answer
+
+    def _try(
+        self,
+        operation: str,
+        read: Callable[[], T] | object,
+        *,
+        sent: Iterable[str] = (),
+    ) -> T | None:
+        """Read once, and again with each set of names that the answer leads to.
+
+        Args:
+            operation: What is read.
+            read: Reads it; anything that cannot be called when there is nothing to try it on.
+            sent: Keys of the request beside those that every request has.
+        """
+        if not callable(read):
+            remarks = ["there is nothing to try it on"]
+            self.findings.append(Finding(operation, works=None, remarks=remarks))
+            return None
+        finding = Finding(operation, works=True)
+        self.findings.append(finding)
+        keys = {*operations()[operation].required, *sent}
+        noted: set[str] = set()
+        result: T | None = self._attempt(finding, read, keys)
+        for _ in range(MAX_ROUNDS):
+            if not self._compare(operation, finding, noted):
+                break
+            result = self._attempt(finding, read, keys)
+        return result
+
+    def _attempt(self, finding: Finding, read: Callable[[], T], keys: set[str]) -> T | None:
+        """Read; where the request is refused, read with other names of its keys."""
+        operation = finding.operation
+        self._answers.pop(operation, None)
+        try:
+            result = read()
+        except LoginError:
+            self.findings.remove(finding)
+            raise
+        except (MissingFieldsError, BadRequestError, NotFoundError) as error:
+            _fails(finding, error)
+            return self._attempt_otherwise(finding, read, keys)
+        except ApiError as error:
+            _fails(finding, error)
+            return None
+        self.proposals.confirm_request(operation, keys)
+        return result
+
+    def _attempt_otherwise(
+        self, finding: Finding, read: Callable[[], T], keys: set[str]
+    ) -> T | None:
+        """Read with names that answers have for the same keys, where there are such."""
+        operation = finding.operation
+        for names in self.proposals.request_alternatives(operation, keys):
+            before, wire = self._client.wire, self.proposals.with_request(operation, names)
+            if wire is None:
+                continue
+            self._client.wire = wire
+            result: T | None = None
+            try:
+                result = read()
+            except ContractError:
+                pass  # the request is taken; the answer is looked at next
+            except ApiError:
+                self._client.wire = before
+                continue
+            self.proposals.accept(wire)
+            self.proposals.confirm_request(operation, keys)
+            finding.remarks.append(f"request: likely {_pairs(names)}")
+            return result
+        return None
+
+    def _compare(self, operation: str, finding: Finding, noted: set[str]) -> bool:
+        """Note what differs from the contract; return whether there are names to try."""
+        if operation not in self._answers:
+            return False
+        shape = operations()[operation].answer
+        changed = False
+        for keys in keys_of(shape, self._answers[operation], self._names_of(operation)):
+            place = object_place(operation, keys.shape.component, tuple(keys.shape.properties))
+            missing, unknown = _differences(keys, place.names(self.proposals.names))
+            self.proposals.observe(place, set(keys.types))
+            names = propose(keys.shape, missing, {key: keys.types[key] for key in unknown})
+            wire = self.proposals.with_names(place, names)
+            if (missing or unknown) and place.label not in noted:
+                noted.add(place.label)
+                _note(finding, place, missing, unknown, names)
+            if wire:
+                self.proposals.accept(wire)
+                self._client.wire = wire
+                self.proposals.observe(place, set(keys.types))
+                changed = True
+        return changed
+
+    def _names_of(self, operation: str) -> Callable[[Shape], Mapping[str, str]]:
+        def names_of(shape: Shape) -> Mapping[str, str]:
+            place = object_place(operation, shape.component, tuple(shape.properties))
+            return place.names(self.proposals.names)
+
+        return names_of
 
 
-def proposal(missing: Collection[str], unknown: Collection[str]) -> str:
-    """Return the ``wire_names`` that would mend an answer, as the end of a remark; often none.
-
-    A name is proposed where it is much like a missing one, or shortens it: ``cg_id`` for
-    ``customer_group_id``.
-    """
-    names = {}
-    others = sorted(filter(NAME.fullmatch, unknown))
-    for name in sorted(missing):
-        close = get_close_matches(name, others, n=1, cutoff=0.5)
-        short = [other for other in others if _shortens(other, name)]
-        if found := short or close:
-            names[name] = found[0]
-    return f"; try wire_names {names}" if names else ""
+def _fails(finding: Finding, error: ApiError) -> None:
+    finding.works = False
+    # Its advice is to do what is being done.
+    of_names = isinstance(error, ContractError | MissingFieldsError)
+    remark = f"{error.problem}." if of_names else " ".join([f"{error.problem}.", error.advice])
+    if remark not in finding.remarks:
+        finding.remarks.append(remark)
 
 
-def _shortens(short: str, name: str) -> bool:
-    """Say whether a name has the same end as another and letters of each of its words."""
-    words, shorter = name.split("_"), short.split("_")
-    initials = "".join(word[0] for word in words[:-1])
-    return len(words) > 1 and words[-1] == shorter[-1] and initials == "".join(shorter[:-1])
+def _run_number(campaign: Row) -> int:
+    number = campaign.get("run_number")
+    return number if isinstance(number, int) else 0
+
+
+def _is_published(campaign: Row) -> bool:
+    status = str(campaign.get("status") or "").lower()
+    return bool(campaign.get("published_at")) or status == "published"
+
+
+def _customer_count(group: Row) -> int:
+    count = group.get("customer_count")
+    return count if isinstance(count, int) else 0
+
+
+def _differences(keys: Keys, names: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Return keys of ours that no object has, and keys of the account that we do not know."""
+    known = {names.get(key, key): key for key in keys.shape.properties}
+    missing = {key for name, key in known.items() if name not in keys.types}
+    return missing, keys.types.keys() - known.keys()
+
+
+def _note(
+    finding: Finding, place: Place, missing: set[str], unknown: set[str], names: Mapping[str, str]
+) -> None:
+    """Add what differs in an object to a finding."""
+    parts = []
+    if missing:
+        parts.append(f"without {', '.join(sorted(missing))}")
+    if unknown:
+        parts.append(f"unknown {told(unknown)}")
+    if names:
+        parts.append(f"likely {_pairs(names)}")
+    finding.remarks.append(f"{place.label}: {'; '.join(parts)}")
+
+
+def _pairs(names: Mapping[str, str]) -> str:
+    return ", ".join(f"{wire} for {ours}" for ours, wire in sorted(names.items()))

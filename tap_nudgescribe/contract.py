@@ -77,6 +77,7 @@ class Declared:
     Attributes:
         name: Its ``operationId``.
         request: Keys of its body, of all media types together.
+        required: Keys that every body has.
         answer: Shape of its JSON answer.
         refusal: Shape of a 400.
     """
@@ -85,6 +86,7 @@ class Declared:
     method: str
     path: str
     request: Mapping[str, Shape]
+    required: frozenset[str]
     answer: Shape
     refusal: Shape
 
@@ -118,8 +120,10 @@ def resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _declared(method: str, path: str, operation: Mapping[str, Any]) -> Declared:
     request: dict[str, Shape] = {}
+    required: set[str] = set()
     for media in operation.get("requestBody", {}).get("content", {}).values():
         component = media["schema"].get("x-object", "")
+        required |= set(media["schema"].get("required", ()))
         for name, schema in media["schema"]["properties"].items():
             # What an object is called is its own; which one is meant is the request's.
             owner = "" if schema.get("$ref", "").endswith("/Id") else component
@@ -130,6 +134,7 @@ def _declared(method: str, path: str, operation: Mapping[str, Any]) -> Declared:
         method=method,
         path=path,
         request=request,
+        required=frozenset(required),
         answer=_json_shape(responses["200"]),
         refusal=_json_shape(responses["400"]),
     )

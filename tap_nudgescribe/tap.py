@@ -294,6 +294,8 @@ class TapNudgescribe(Tap):
             tap = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
+                # What is to be checked need not be fit to be discovered.
+                setup_mapper=not check,
                 state=json.load(state) if state else None,
                 catalog=json.load(catalog) if catalog else None,
             )

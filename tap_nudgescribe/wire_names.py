@@ -32,7 +32,7 @@ MAX_PROBLEMS = 5
 MAX_NAME_CHARACTERS = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """An object of an answer, or the body of a request: where keys have names.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from target_nudgescribe.preflight import PreflightError, preflight
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(workspace: Workspace, config: Mapping[str, Any], catalog: Mapping[str, Any]) -> int:
-    """Print what was found on stderr and return the exit code: 0, or 4 for a refused preflight.
+    """Print what was found on stdout and return the exit code: 0, or 4 for a refused preflight.
 
     Args:
         workspace: Where rows would go; one that notes only what would be created.
@@ -61,4 +60,4 @@ def check(workspace: Workspace, config: Mapping[str, Any], catalog: Mapping[str,
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 (a report)
+    print(text)  # noqa: T201 (a report)

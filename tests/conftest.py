@@ -37,6 +37,7 @@ class Run:
     code: int
     messages: list[dict[str, Any]]
     stderr: str
+    stdout: str = ""
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Return a stream's records."""
@@ -110,7 +111,8 @@ def tap(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Run]:
         done = subprocess.run(command, capture_output=True, timeout=120, check=False)  # noqa: S603
         whole = "--discover" in args or "--about" in args
         texts = [done.stdout] if whole and done.stdout else done.stdout.splitlines()
-        return Run(done.returncode, [json.loads(text) for text in texts], done.stderr.decode())
+        messages = [] if "--check" in args else [json.loads(text) for text in texts]
+        return Run(done.returncode, messages, done.stderr.decode(), done.stdout.decode())
 
     return run
 

@@ -32,6 +32,7 @@ Kind = Literal[
     "unexpected_shape",
     "envelope",
     "renamed_key",
+    "dialect",
     "ignored",
     "change",
     "drip",
@@ -68,8 +69,9 @@ class Fault:
             URL; ``reset_before`` and ``reset`` break
             the connection before and amid the answer, what was asked being done; ``truncated``
             ends the answer early; ``invalid_json``, ``unexpected_shape``, ``envelope`` (option:
-            the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``); ``ignored`` answers
-            a change as if it were done; ``change`` calls `then` first; ``drip`` sends the answer
+            the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``), ``dialect`` (answers
+            with another API's names: plain ``id``, ``title``, ``page_count``); ``ignored``
+            answers a change as if it were done; ``change`` calls `then` first; ``drip`` sends it
             in small pieces (option: seconds between them), ``empty`` sends none of it, ``huge``
             adds white space (option: bytes) to it.
         times: How many requests it spoils.

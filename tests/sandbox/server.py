@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tap_nudgescribe.contract import contract
-from tests.sandbox import sessions
+from tests.sandbox import dialect, sessions
 from tests.sandbox.checks import check
 from tests.sandbox.operations import OPERATIONS, Service
 from tests.sandbox.refusals import Refusal
@@ -186,6 +186,8 @@ class Sandbox:
                 response = JSONResponse(refusal.body(), status)
                 if fault and fault.kind == "rate_limited":
                     response.headers["Retry-After"] = self._retry_after(fault.option)
+        if fault and fault.kind == "dialect":
+            return dialect.spoken(name, response)
         return _distorted(response, fault) if fault else response
 
     async def _answer(
@@ -196,7 +198,8 @@ class Sandbox:
         body = await _body(name, request, raw)
         if fault and fault.kind == "renamed_key":
             ours, theirs = fault.option.split("=")
-            body = {ours if key == theirs else key: value for key, value in body.items()}
+            named = {key: value for key, value in body.items() if key != ours}
+            body = {ours if key == theirs else key: value for key, value in named.items()}
         self.requests.append((name, body))
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         if name == "login":

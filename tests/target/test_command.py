@@ -47,12 +47,12 @@ def test_check_tells_what_is_there_and_what_a_catalog_lacks(send: Sending) -> No
     catalog.write_text(json.dumps({"streams": [good]}))
     done = run(send, "--check", "--catalog", str(catalog))
     assert done.returncode == 0, done.stderr
-    assert b"3 customer groups" in done.stderr
-    assert b"people can be sent" in done.stderr
+    assert b"3 customer groups" in done.stdout
+    assert b"people can be sent" in done.stdout
     catalog.write_text(json.dumps({"streams": [good, bad]}))
     done = run(send, "--check", "--catalog", str(catalog))
     assert done.returncode == 4
-    assert b"odd cannot be sent" in done.stderr
+    assert b"odd cannot be sent" in done.stdout
     wrong = run(send, "--check", password="canary-wrong")
     assert wrong.returncode == 1
     assert b"log-in is refused" in wrong.stderr
