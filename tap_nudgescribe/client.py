@@ -37,6 +37,7 @@ from tap_nudgescribe.transport import (
     Transport,
     is_header_text,
 )
+from tap_nudgescribe.upload_results import read_upload, upload_refused
 from tap_nudgescribe.wire import Wire
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.upload_results import Upload
 
 OPERATIONS = {
     operation.name: operation
@@ -111,17 +113,6 @@ class Credentials:
         if self.client_ip:
             headers["x-ip"] = self.client_ip
         return headers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """What the API says of an upload that it takes; None where it does not say."""
-
-    job_id: str | None
-    """Set when the rows are queued and not yet there."""
-    accepted: int | None
-    created: int | None
-    updated: int | None
 
 
 class NudgescribeClient:
@@ -322,7 +313,7 @@ class NudgescribeClient:
 
         Raises:
             UploadRefusedError: when a row or the header does not fit; nothing is uploaded.
-            OutcomeUnknownError: when there was no answer to an upload.
+            OutcomeUnknownError: when there was no answer to an upload, or none that can be read.
         """
         body: Row = {"workspace_id": workspace_id, "customer_group_id": customer_group_id}
         if validate_only:
@@ -339,14 +330,13 @@ class NudgescribeClient:
             answer = self._send(operation, body, csv=csv)
         except errors.BadRequestError as refusal:
             answer = self.wire.refusal(operation.name, refusal.answer)
-            raise _upload_refused(answer, status=refusal.status) from None
-        result = envelopes.read_object(operation.name, answer, required=())
-        return Upload(
-            job_id=None if (job := result.get("job_id")) is None else str(job),
-            accepted=_count_or_none(result.get("accepted")),
-            created=_count_or_none(result.get("created")),
-            updated=_count_or_none(result.get("updated")),
-        )
+            raise upload_refused(answer, status=refusal.status) from None
+        if not isinstance(answer, dict):
+            unreadable = envelopes.unexpected(operation.name, answer, "an object")
+            if validate_only:
+                raise unreadable
+            raise errors.OutcomeUnknownError(unreadable.problem, operation=operation.name)
+        return read_upload(answer)
 
     def delete_customers(
         self, workspace_id: str, customer_group_id: str, customer_ids: Sequence[str]
@@ -548,32 +538,8 @@ def _token(operation: str, value: object) -> str:
     return value
 
 
-def _upload_refused(answer: object, *, status: int) -> errors.UploadRefusedError:
-    """Read the rows' problems out of a refusal, as far as it names any."""
-    listed = answer.get("errors") if isinstance(answer, dict) else None
-    return errors.UploadRefusedError(
-        [
-            errors.RowProblem(
-                row=_count_or_none(problem.get("row")),
-                field=_text_or_none(problem.get("field")),
-                code=_code_or_none(problem.get("code")),
-                message=_text_or_none(problem.get("message")),
-            )
-            for problem in (listed if isinstance(listed, list) else ())
-            if isinstance(problem, dict)
-        ],
-        operation="upload_customers",
-        status=status,
-    )
-
-
 def _count_or_none(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _code_or_none(value: object) -> str | None:
-    """Return a code, which logs and summaries tell; None for a text that is no name."""
-    return value if isinstance(value, str) and envelopes.NAME.fullmatch(value) else None
 
 
 def _text_or_none(value: object) -> str | None:

@@ -49,6 +49,7 @@ COLOURS = {
     "planned": ("#0b7285", "#5cc5d6"),
     "invalid": ("#b35c00", "#f0a04b"),
     "rejected": ("#b3261e", "#ff8a80"),
+    "failed": ("#8a1c4a", "#ff8ab5"),
     "unknown": ("#6b5900", "#e2c541"),
 }
 """Of each outcome, on light and on dark ground. Beside a colour there is always its word."""

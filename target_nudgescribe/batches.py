@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from target_nudgescribe.fingerprints import folded_prints, in_order
 from target_nudgescribe.rows import texts_of
@@ -75,6 +76,66 @@ class Wanted:
 
     folded: int
     number: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are uploaded together; those of each part have one set of fields.
+
+    A row's place counts over all parts, in their order.
+    """
+
+    parts: tuple[Ready, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return sum(map(len, self.parts))
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """Print of each row's key: uint64, (n, 2)."""
+        return _side_by_side([part.keys for part in self.parts])
+
+    @property
+    def prints(self) -> NDArray[np.uint64]:
+        """Print of each row: uint64, (n, 2)."""
+        return _side_by_side([part.prints for part in self.parts])
+
+    def folded_keys(self, key: Sequence[str]) -> NDArray[np.uint64]:
+        """:func:`folded_prints` of each row's key: uint64, (n,)."""
+        return _side_by_side([part.folded_keys(key) for part in self.parts])
+
+    @property
+    def shapes(self) -> NDArray[np.intp]:
+        """Number of each row's part: intp, (n,)."""
+        return np.repeat(np.arange(len(self.parts)), [len(part) for part in self.parts])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of each row's CSV line: int64, (n,)."""
+        return _side_by_side([np.asarray(pc.binary_length(p.lines)) for p in self.parts])
+
+    def take(self, rows: NDArray[np.intp]) -> list[Ready]:
+        """Return some of the rows, in ascending order of their places, by part."""
+        taken_parts, start = [], 0
+        for part in self.parts:
+            own = rows[(rows >= start) & (rows < start + len(part))] - start
+            if len(own):
+                taken_parts.append(part.take(own))
+            start += len(part)
+        return taken_parts
+
+    def locate(self, row: int) -> tuple[Ready, int]:
+        """Return the part that a row is in, and its place there."""
+        for part in self.parts:
+            if row < len(part):
+                return part, row
+            row -= len(part)
+        raise IndexError
+
+
+def _side_by_side(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 @dataclass

@@ -119,7 +119,7 @@ class CustomerStream:
         if work.waits(keys[kept]):
             # An older row of a customer must be there before a newer one is sent.
             self._delivery.deliver(work)
-            readback.confirm(route, work)
+            self._delivery.confirm(work)
         for names, among in by_fields(checked, kept):
             if prepared.printed:
                 printed = prepared.printed.take(among)
@@ -267,7 +267,7 @@ class CustomerStream:
         for work in self.works.values():
             self._delivery.deliver(work)
             if work.queued or work.doubted:
-                readback.confirm(self._route, work)
+                self._delivery.confirm(work)
             deletes.delete_doomed(self._route, work)
 
     def mirror(self, *, trusted: bool) -> None:

@@ -19,12 +19,17 @@ OUTCOMES = (
     "merged",
     "invalid",
     "rejected",
+    "failed",
     "deleted",
     "already_gone",
     "unknown",
     "planned",
 )
-"""How a row can end. ``planned`` only in a dry run: it would be sent or deleted."""
+"""How a row can end. ``planned`` only in a dry run: it would be sent or deleted.
+
+``rejected`` is a row that is the cause of its refusal. ``failed`` is a row that was refused without
+proof of that, so that the next run has to send it again.
+"""
 
 
 @dataclass

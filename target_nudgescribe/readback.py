@@ -85,7 +85,7 @@ def held(
         ReadBackError: when a field of the key is encrypted, so that nobody can tell who is who.
         ApiError: when reading fails.
     """
-    secret = [name for name in key if workspace.fields[name].encrypted]
+    secret = _encrypted_key(workspace, key)
     if secret:
         problem = f"The API returns {', '.join(secret)} encrypted, which is the customers' key"
         advice = "Use another identifier, or delete these customers in Nudgescribe."
@@ -147,29 +147,70 @@ def parted_for_reading(
     return confirmed[~chosen], confirmed[chosen]
 
 
-def confirm(route: Route, work: GroupWork) -> None:
+def verifying(route: Route) -> str:
+    """Return the setting verify, as far as what was sent can be read back at all."""
+    verify: str = route.config["verify"]
+    if verify != "none" and _encrypted_key(route.workspace, route.mapped.key):
+        _tell_unreadable(route)
+        return "none"
+    return verify
+
+
+def confirm(route: Route, work: GroupWork) -> list[Ready]:
     """Read back what the API has queued until it is there, and once what nobody knows of.
 
-    Raises:
-        ReadBackError: when nobody can tell who is who.
+    What is queued and does not come is of unknown outcome. Nothing can be read back when the
+    customers' key is encrypted: what is queued is of unknown outcome then, too.
+
+    Returns:
+        What got no sound answer and is not there: it may be sent again.
     """
     waiting, work.queued = work.queued, []
-    doubted, work.doubted = _look(route, work, work.doubted), []
+    doubted, work.doubted = work.doubted, []
+    if _encrypted_key(route.workspace, route.mapped.key):
+        _tell_unreadable(route)
+        tell_unknown(route, work, waiting)
+        return doubted
+    doubted = _look(route, work, doubted)
     deadline = route.interruption.now() + route.config["confirm_timeout_seconds"]
     for attempt in count(1):
         waiting = _look(route, work, waiting)
         if not waiting or route.interruption.now() >= deadline:
             break
         route.workspace.client.transport.pause(min(attempt, 6))
-    open_rows = sum(map(len, [*waiting, *doubted]))
-    route.outcomes.count("unknown", open_rows)
-    if open_rows:
+    tell_unknown(route, work, waiting)
+    return doubted
+
+
+def tell_unknown(route: Route, work: GroupWork, parts: Sequence[Ready]) -> None:
+    """Count rows whose outcome stays unknown, and say so."""
+    rows = sum(map(len, parts))
+    route.outcomes.count("unknown", rows)
+    if rows:
         logger.error(
-            "%s: %d rows that were uploaded are not in group %s as they were sent",
+            "%s: %d rows that were uploaded are not in group %s as they were sent, as far as that "
+            "can be seen",
             route.name,
-            open_rows,
+            rows,
             work.group_id,
         )
+
+
+def _tell_unreadable(route: Route) -> None:
+    """Say once a stream that nothing of it can be read back."""
+    if not route.outcomes.counts["not_readable"]:
+        route.outcomes.counts["not_readable"] = 1
+        logger.warning(
+            "%s: the API returns %s encrypted, which identifies the customers, so no row can be "
+            "read back. Rows that the API confirms with figures count as sent, all others as "
+            "unknown. Choose another identifier for the key to be certain of them",
+            route.name,
+            ", ".join(_encrypted_key(route.workspace, route.mapped.key)),
+        )
+
+
+def _encrypted_key(workspace: Workspace, key: Sequence[str]) -> list[str]:
+    return [name for name in key if workspace.fields[name].encrypted]
 
 
 def _look(route: Route, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready]:

@@ -57,8 +57,9 @@ if TYPE_CHECKING:
 GARBAGE = 50_000
 """Objects more than there were before Python looks for garbage."""
 
-REJECTED, UNKNOWN = 3, 5
-"""Exit codes for more rejected rows than allowed, and for rows of unknown outcome."""
+FAILED, REJECTED, UNKNOWN = 1, 3, 5
+"""Exit codes for rows that the next run must send again, for more rejected rows than allowed, and
+for rows of unknown outcome."""
 
 
 @dataclass(frozen=True)
@@ -389,7 +390,8 @@ class TargetNudgescribe(Target):
             self.listen(file_input)
             self._check_outcomes()
             code = self._code()
-            ending = {0: "done", REJECTED: "rejected", UNKNOWN: "unknown"}[code]
+            endings = {0: "done", FAILED: "failed", REJECTED: "rejected", UNKNOWN: "unknown"}
+            ending = endings[code]
         except Interrupted:
             ending = "interrupted"
             self.interruption.settle()
@@ -423,6 +425,9 @@ class TargetNudgescribe(Target):
         outcomes = self.outcomes
         if outcomes.total("unknown") or outcomes.counted("mirror_unknown"):
             return UNKNOWN
+        if outcomes.total("failed"):
+            # No threshold allows for them: an incremental tap would never send them again.
+            return FAILED
         within = outcomes.within(self.config) and not outcomes.counted("mirror_rejected")
         return 0 if within else REJECTED
 

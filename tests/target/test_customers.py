@@ -304,5 +304,6 @@ def test_the_outcomes_of_a_run_add_up_to_the_rows_it_read(
     assert "defect" not in sent.logged
     refused = sent.outcomes().get("invalid", 0) + sent.outcomes().get("rejected", 0)
     unknown = sent.outcomes().get("unknown", 0)
-    assert sent.code == (5 if unknown else 3 if refused else 0) if records else sent.code == 0
+    failed = sent.outcomes().get("failed", 0)
+    assert sent.code == (5 if unknown else 1 if failed else 3 if refused else 0)
     assert len(sent.states) == (sent.code == 0)
