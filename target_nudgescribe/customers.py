@@ -57,6 +57,14 @@ class CustomerStream:
         self._delivery = Delivery(route)
         self._groups: dict[str, str] = {}
         self._groups_revision = 0
+        self._key_changed = False
+
+    def follow(self, earlier: CustomerStream) -> None:
+        """Take over what came under an earlier SCHEMA of the stream."""
+        self.works = earlier.works
+        self.keyless = earlier.keyless
+        others = earlier._route.mapped.key != self._route.mapped.key
+        self._key_changed = earlier._key_changed or (bool(self.works) and others)
 
     # Rows come in
 
@@ -270,7 +278,7 @@ class CustomerStream:
                 self._delivery.confirm(work)
             deletes.delete_doomed(self._route, work)
 
-    def mirror(self, *, trusted: bool) -> None:
+    def mirror(self, *, trusted: bool, incremental: bool) -> None:
         """Delete the customers that this stream sent once and that the whole table no longer has.
 
         Where a column says which group a row belongs to, a group that the table no longer names
@@ -280,12 +288,18 @@ class CustomerStream:
 
         Args:
             trusted: Whether the input is known to be the whole table.
+            incremental: Whether the tap has said, perhaps late, that it sends changes only.
         """
         doubt = self._mirror_doubt(trusted=trusted)
+        refusal = ""
+        if incremental:
+            refusal = "mirror_incremental"
+        elif self._key_changed:
+            refusal = "mirror_key_changed"
         if self._route.mapped.group_column is not None and not doubt:
             for group_id in filter(self._is_known, self._route.workspace.groups):
                 self._work(group_id)
-        deletes.mirror(self._route, self.works.values(), doubt)
+        deletes.mirror(self._route, self.works.values(), doubt, refusal)
 
     def _mirror_doubt(self, *, trusted: bool) -> str:
         if not self._route.outcomes.read:

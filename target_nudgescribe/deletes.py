@@ -78,20 +78,43 @@ def delete_doomed(route: Route, work: GroupWork) -> None:
     route.outcomes.ended.update(ended.outcomes.values())
 
 
-def mirror(route: Route, works: Iterable[GroupWork], doubt: str) -> None:
+REFUSALS = {
+    "mirror_incremental": "the tap sends the stream incrementally, so that a customer who is not "
+    "in it may still exist: let the tap send the whole table, or set mode to upsert",
+    "mirror_key_changed": "a later SCHEMA of the stream has another identifier, so that nobody can "
+    "say who is missing: set identifier",
+}
+"""Why mirror fails for a stream, and what to do, by code."""
+
+
+def mirror(route: Route, works: Iterable[GroupWork], doubt: str, refusal: str = "") -> None:
     """Delete the customers that a ledger sent and that the whole table no longer has.
 
     Args:
         route: The stream.
         works: The groups with their ledgers.
         doubt: Why nobody can say who is missing; empty when the table is known to be whole.
+        refusal: Code of a reason for which mirroring this stream is a failure.
     """
+    works = list(works)
+    if doubt and not works:
+        logger.warning("%s: nobody is deleted, because %s", route.name, doubt)
     for work in works:
         reason = doubt or ("its ledger was lost" if work.ledger.lost else "")
         if not reason:
             _count_others(route, work)
         gone = work.ledger.unseen()
         if not len(gone):
+            continue
+        if refusal:
+            logger.error(
+                "%s: nobody is deleted from group %s, because %s",
+                route.name,
+                work.group_id,
+                REFUSALS[refusal],
+            )
+            route.outcomes.counts["mirror_rejected"] += len(gone)
+            route.outcomes.reasons[refusal] += len(gone)
             continue
         if reason:
             logger.warning(

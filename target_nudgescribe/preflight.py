@@ -48,6 +48,7 @@ def preflight(  # noqa: PLR0913 (what is compared)
     config: Mapping[str, Any],
     *,
     incremental: bool = False,
+    filtered: bool = False,
 ) -> StreamMap:
     """Return where a stream's columns go, after creating fields and the group if that is allowed.
 
@@ -58,6 +59,7 @@ def preflight(  # noqa: PLR0913 (what is compared)
         workspace: Where it goes.
         config: The target's settings.
         incremental: Whether the tap says that it sends only what has changed.
+        filtered: Whether a stream map leaves out rows.
 
     Raises:
         PreflightError: with every problem there is. Nothing was created then.
@@ -85,6 +87,16 @@ def preflight(  # noqa: PLR0913 (what is compared)
                 "mode is mirror, but the tap sends this stream incrementally, so that a customer "
                 "who is not in it may still exist",
                 "Let the tap send the whole table, or set mode to upsert",
+            )
+        )
+    if config.get("mode") == "mirror" and filtered:
+        problems.append(
+            Problem(
+                "mirror_filtered",
+                "mode is mirror, but a stream map has __filter__, so that a customer who is left "
+                "out would be deleted",
+                "Filter in the tap, so that its table holds whom the group is to hold, or set "
+                "mode to upsert",
             )
         )
     if problems:

@@ -265,7 +265,8 @@ class CustomersSink(NudgescribeSink):
             self.key_properties,
             workspace,
             self.config,
-            incremental=self.target.is_incremental(self.stream_name),
+            incremental=self.target.names.is_incremental(self.stream_name),
+            filtered=self.target.names.is_filtered(self.stream_name),
         )
         self._customers = self.target.customer_stream(self.stream_name, mapped)
         self._revision = workspace.fields_revision
@@ -460,6 +461,22 @@ class CustomersSink(NudgescribeSink):
         if text not in self._warned:
             self._warned.add(text)
             self.target.warn(text)
+
+
+class IgnoredSink(NudgescribeSink):
+    """Takes the rows of a stream that a stream map drops: there are none."""
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    @override
+    def process_batch_files(self, encoding: BaseBatchFileEncoding, files: Sequence[str]) -> None:
+        """Do nothing."""
 
 
 class RecordsSink(NudgescribeSink):

@@ -41,8 +41,9 @@ from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
 from target_nudgescribe.route import Route
 from target_nudgescribe.singer import BulkReader
-from target_nudgescribe.sinks import CustomersSink, RecordsSink, records_of_files
+from target_nudgescribe.sinks import CustomersSink, IgnoredSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
+from target_nudgescribe.stream_names import StreamNames
 from target_nudgescribe.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ class TargetNudgescribe(Target):
         self._streams: dict[str, CustomerStream] = {}
         self._works: dict[tuple[str, str], GroupWork] = {}
         self._locks: list[Lock] = []
-        self._bookmarked: dict[str, bool] = {}
-        self._complete: dict[str, int] = {}
+        self.names = StreamNames(lambda: self.mapper, self.outcomes)
         self._ending = False
         self._draining = False
 
@@ -154,11 +154,9 @@ class TargetNudgescribe(Target):
     @override
     def get_sink_class(self, stream_name: str) -> type[Sink]:
         """Choose by what the stream holds."""
+        if self.names.is_removed(stream_name):
+            return IgnoredSink
         return CustomersSink if self.kind(stream_name) == "customers" else RecordsSink
-
-    def is_incremental(self, stream: str) -> bool:
-        """Say whether the tap sends only what has changed, as far as its SCHEMA tells."""
-        return self._bookmarked.get(stream, False)
 
     def customer_stream(self, name: str, mapped: StreamMap) -> CustomerStream:
         """Return the way of a stream's rows; a new one after its SCHEMA has changed."""
@@ -179,8 +177,7 @@ class TargetNudgescribe(Target):
             is_known=lambda group_id: is_kept(self._ledger_place(name, group_id)),
         )
         if name in self._streams:
-            stream.keyless = self._streams[name].keyless
-            stream.works = self._streams[name].works
+            stream.follow(self._streams[name])
         self._streams[name] = stream
         if self.errand.seed:
             stream.seed()
@@ -219,7 +216,8 @@ class TargetNudgescribe(Target):
     def kind(self, stream: str) -> str:
         """Return what the records of a stream are: ``customers``, or one of ``KINDS``."""
         chosen: dict[str, str] = self.config.get("stream_kind") or {}
-        return chosen.get(stream) or (stream if stream in KINDS else "customers")
+        named = [chosen[name] for name in (stream, *self.names.sources(stream)) if name in chosen]
+        return named[0] if named else stream if stream in KINDS else "customers"
 
     def _rejects(self, stream: str) -> RejectsFile:
         if stream not in self._rejects_files:
@@ -255,7 +253,12 @@ class TargetNudgescribe(Target):
         return Ledger(place, hold=held.renew)
 
     def _ledger_place(self, stream: str, group_id: str) -> Storage:
-        return self.storage.below("ledgers", self.config["workspace_id"], group_id, stream)
+        """Return the folder of a ledger; one that an alias has named stays where it is."""
+        group = self.storage.below("ledgers", self.config["workspace_id"], group_id)
+        place, aliased = group.below(self.names.identity(stream)), group.below(stream)
+        if place.uri != aliased.uri and not is_kept(place) and is_kept(aliased):
+            return aliased
+        return place
 
     # Messages
 
@@ -281,7 +284,7 @@ class TargetNudgescribe(Target):
             told = message_dict.get("schema"), message_dict.get("key_properties")
             if told != (known.raw_schema, known.raw_key_properties):
                 self.drain_all()
-        self._bookmarked[stream] = bool(message_dict.get("bookmark_properties"))
+        self.names.note_schema(stream, message_dict.get("bookmark_properties"))
         super()._process_schema_message(message_dict)
         reader = self.message_reader
         assert isinstance(reader, BulkReader)  # noqa: S101 (message_reader_class)
@@ -304,8 +307,13 @@ class TargetNudgescribe(Target):
         """Note after how many rows it came: behind the last one it says that the table is whole."""
         self._assert_line_requires(message_dict, requires={"stream", "version"})
         self.drain_all()
-        stream = message_dict["stream"]
-        self._complete[stream] = self.outcomes.stream(stream).read
+        self.names.note_version(message_dict["stream"])
+
+    @override
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        """Hand a record to stream maps, and note that it came, even if they leave it out."""
+        self.names.note_records(message_dict["stream"])
+        super()._process_record_message(message_dict)
 
     @override
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
@@ -313,6 +321,7 @@ class TargetNudgescribe(Target):
         stream = message_dict["stream"]
         if stream not in self.mapper.stream_maps:
             self._assert_sink_exists(stream)
+        self.names.note_records(stream)
         if self._plain_sink(stream):
             super()._process_batch_message(message_dict)
             return
@@ -344,8 +353,10 @@ class TargetNudgescribe(Target):
         self._ending = False
         if self.config["mode"] == "mirror" and not self.errand.replay and not self.errand.seed:
             for name, stream in self._streams.items():
-                whole = self._complete.get(name) == self.outcomes.stream(name).read
-                stream.mirror(trusted=whole or self.config["mirror_trusts_end_of_input"])
+                stream.mirror(
+                    trusted=self.names.is_whole(name) or self.config["mirror_trusts_end_of_input"],
+                    incremental=self.names.is_incremental(name, self._latest_state),
+                )
         for work in self._works.values():
             work.ledger.compact()
 
