@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tap_nudgescribe.client import Upload
+from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.transport import ConnectionOptions
 
 if TYPE_CHECKING:
@@ -92,15 +93,15 @@ class TakesEverything:
     )
     bytes: int = 0
     uploads: int = 0
-    groups: list[dict[str, Any]] = field(
-        default_factory=lambda: [{"customer_group_id": "g", "name": "Everyone"}]
+    groups: Listing = field(
+        default_factory=lambda: Listing([{"customer_group_id": "g", "name": "Everyone"}])
     )
 
     def list_fields(self, _: str) -> list[dict[str, Any]]:
         """Return a field for each column."""
         return [field_of(name, number) for number, name in enumerate(COLUMNS)]
 
-    def list_groups(self, _: str) -> list[dict[str, Any]]:
+    def list_groups(self, _: str, **__: object) -> Listing:
         """Return the one group."""
         return self.groups
 

@@ -38,7 +38,7 @@ RENAMED = {
 }
 """Keys without which an answer makes no sense: what else is missing counts as null."""
 
-KINDS = tuple(kind for kind in get_args(Kind) if kind != "change")
+KINDS = tuple(kind for kind in get_args(Kind) if kind not in {"change", "edited"})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 MEDIA = {"application/json": "JSON", "multipart/form-data": "multipart", "text/csv": "CSV"}
-PLAIN_RECORDS = {"Id", "Position"}
+PLAIN_RECORDS = {"Id", "OptionalId", "Position", "OptionalPosition"}
 """Components that are types of a key, not records."""
 
 

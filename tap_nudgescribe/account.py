@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from tap_nudgescribe.errors import AccessError, ApiError, LoginError, NotFoundError
+from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -41,26 +42,33 @@ class Account:
         self._failed: dict[str, ApiError] = {}
         """Why the runs of a campaign could not be read ahead; told once, where they are needed."""
 
-    def workspaces(self) -> list[Row]:
+    # Rows without a usable identifier are in ``malformed`` of each list.
+
+    def workspaces(self) -> Listing:
         """Return all workspaces, those of the setting ``workspace_ids`` last."""
-        listed = self._once("workspaces", "", self.client.list_campaigns)
+        listed = self._once("workspaces", "", lambda: self.client.list_campaigns(partial=True))
         seen = {workspace["workspace_id"] for workspace in listed}
         named = dict.fromkeys(self._workspace_ids)
-        return listed + [
-            {"workspace_id": name, "campaigns": []} for name in named if name not in seen
+        further = [
+            {"workspace_id": name, "campaigns": Listing()} for name in named if name not in seen
         ]
+        return Listing([*listed, *further], listed.malformed)
 
-    def campaigns(self) -> list[Row]:
+    def campaigns(self) -> Listing:
         """Return all campaigns, each with its ``workspace_id``."""
         return campaigns_of(self.workspaces())
 
-    def groups(self, workspace_id: str) -> list[Row]:
+    def groups(self, workspace_id: str) -> Listing:
         """Return the customer groups of a workspace."""
-        return self._once("groups", workspace_id, lambda: self.client.list_groups(workspace_id))
+        return self._once(
+            "groups", workspace_id, lambda: self.client.list_groups(workspace_id, partial=True)
+        )
 
-    def fields(self, workspace_id: str) -> list[Row]:
+    def fields(self, workspace_id: str) -> Listing:
         """Return the profile fields of a workspace."""
-        return self._once("fields", workspace_id, lambda: self.client.list_fields(workspace_id))
+        return self._once(
+            "fields", workspace_id, lambda: self.client.list_fields(workspace_id, partial=True)
+        )
 
     def with_runs(self, campaigns: Iterable[Row]) -> Iterator[Row]:
         """Yield campaigns; the runs of the next ones are already being read, side by side."""
@@ -119,10 +127,15 @@ class Account:
         return self._known[key]  # type: ignore[return-value]
 
 
-def campaigns_of(workspaces: list[Row]) -> list[Row]:
-    """Return the campaigns in workspaces, each with its ``workspace_id``."""
-    return [
+def campaigns_of(workspaces: Listing) -> Listing:
+    """Return the campaigns in workspaces, each with its ``workspace_id``.
+
+    A workspace that cannot be used is malformed here as well: its campaigns are not read.
+    """
+    campaigns = [
         {**campaign, "workspace_id": workspace["workspace_id"]}
         for workspace in workspaces
         for campaign in workspace["campaigns"]
     ]
+    inner = (each for workspace in workspaces for each in workspace["campaigns"].malformed)
+    return Listing(campaigns, [*workspaces.malformed, *inner])

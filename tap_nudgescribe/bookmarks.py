@@ -59,6 +59,8 @@ class Bookmark:
         self._key = replication_key
         self._incremental = incremental
         self._seen: datetime | None = None
+        self._held = False
+        self._held_at: datetime | None = None
         self._lookback = timedelta(days=config.get("lookback_days") or 0)
         self._floor = _moment(config.get("start_date")) if incremental else None
         self.end = _moment(config.get("end_date")) if incremental else None
@@ -111,6 +113,17 @@ class Bookmark:
     def passed(self, value: datetime) -> bool:
         """Say whether a value lies beyond all that were sent."""
         return self._seen is not None and value > self._seen
+
+    def hold(self, value: datetime | None) -> None:
+        """Keep the bookmark from moving past a value, or at all if that is not known.
+
+        For what failed and cannot be written as unfinished, because it has no usable identifier.
+        """
+        if not self._held or value is None:
+            self._held_at = value
+        elif self._held_at is not None:
+            self._held_at = min(self._held_at, value)
+        self._held = True
 
     def keep(self, part: str, *, within: str = "", **progress: Any) -> None:  # noqa: ANN401 (JSON)
         """Write that a part is unfinished, from where it started and how far it came.
@@ -167,6 +180,10 @@ class Bookmark:
             reached += timedelta(microseconds=1)
         if self.end:
             reached = min(reached, self.end)
+        if self._held:
+            if self._held_at is None:
+                return
+            reached = min(reached, self._held_at)
         if self._start is None or reached > self._start:
             self._state["replication_key"] = self._key
             self._state["replication_key_value"] = format_timestamp(reached)

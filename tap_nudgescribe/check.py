@@ -21,6 +21,7 @@ from tap_nudgescribe.errors import (
     MissingFieldsError,
     NotFoundError,
 )
+from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.naming import propose
 from tap_nudgescribe.proposals import Proposals
 from tap_nudgescribe.structure import keys_of
@@ -108,8 +109,10 @@ class Walk:
         client = self._client
         if self._try("login", client.authenticator.session) is None:
             return
-        workspaces: list[Row] = self._try("list_campaigns", self._workspaces) or []
-        campaigns = campaigns_of(workspaces)
+        workspaces = self._try("list_campaigns", self._workspaces) or Listing()
+        listing, campaigns = self.findings[-1], campaigns_of(workspaces)
+        for malformed in campaigns.malformed:
+            _fails(listing, malformed.error)
         self._try_workspace(workspaces[0]["workspace_id"] if workspaces else None)
         campaign = max(campaigns, key=_run_number)["campaign_id"] if campaigns else ""
         runs = self._try("list_runs", campaign and (lambda: client.list_runs(campaign)))
@@ -136,7 +139,7 @@ class Walk:
         )
         self._try("list_customers", pages and (lambda: client.list_customers(workspace, group, 1)))
 
-    def _workspaces(self) -> list[Row]:
+    def _workspaces(self) -> Listing:
         self._account.forget_campaigns()
         return self._account.workspaces()
 

@@ -27,8 +27,9 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
-from tap_nudgescribe import envelopes, errors
+from tap_nudgescribe import envelopes, errors, identities
 from tap_nudgescribe.auth import NudgescribeAuthenticator, Session
+from tap_nudgescribe.identities import Listing, Malformed
 from tap_nudgescribe.profile import ProfileField
 from tap_nudgescribe.transport import (
     ConnectionOptions,
@@ -78,9 +79,6 @@ OPERATIONS = {
         Operation(name="delete_field", method="DELETE", path="/cpf", repeatable=False),
     )
 }
-
-
-PROFILE_FIELD_KEYS = ("field_id", "field_name", "field_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,65 +186,72 @@ class NudgescribeClient:
         """Return the account that the log-in is for, if its token says so."""
         return self.authenticator.account_id()
 
+    # Lists: their rows have identifiers that are text, and run numbers that are whole numbers. A
+    # row without raises a ContractError, or with ``partial`` is in ``malformed`` of the list.
+
     def list_campaigns(
-        self, *, published_from: date | None = None, published_to: date | None = None
-    ) -> list[Row]:
-        """Return all workspaces that have campaigns, each with ``campaigns``.
+        self,
+        *,
+        published_from: date | None = None,
+        published_to: date | None = None,
+        partial: bool = False,
+    ) -> Listing:
+        """Return all workspaces that have campaigns, each with ``campaigns``, a list as well.
 
         The window, both days included, leaves out campaigns that were not published in it.
         """
+        name = "list_campaigns"
         window = {
             name: day.isoformat()
             for name, day in (("published_from", published_from), ("published_to", published_to))
             if day
         }
-        answer = self._call("list_campaigns", window)
-        rows = envelopes.read_rows(
-            "list_campaigns", answer, key="workspaces", required=["workspace_id"]
-        )
-        for row in rows:
-            row["campaigns"] = envelopes.read_rows(
-                "list_campaigns",
-                row.get("campaigns") or [],
-                key="campaigns",
-                required=["campaign_id"],
-            )
-        return rows
+        rows = envelopes.read_list(name, self._call(name, window), key="workspaces")
+        workspaces = identities.listing(name, "Workspace", rows)
+        for workspace in workspaces:
+            workspace["campaigns"] = _campaigns(workspace, workspaces.malformed)
+        _refuse_another_name(workspaces)
+        if not partial:
+            for each in (workspaces, *(workspace["campaigns"] for workspace in workspaces)):
+                each.whole()
+        return workspaces
 
-    def list_groups(self, workspace_id: str) -> list[Row]:
+    def list_groups(self, workspace_id: str, *, partial: bool = False) -> Listing:
         """Return all customer groups of a workspace."""
-        return self._rows(
-            "list_groups", {"workspace_id": workspace_id}, "groups", ["customer_group_id"]
-        )
+        body = {"workspace_id": workspace_id}
+        return self._rows("list_groups", body, "groups", "CustomerGroup", partial=partial)
 
-    def list_fields(self, workspace_id: str) -> list[Row]:
+    def list_fields(self, workspace_id: str, *, partial: bool = False) -> Listing:
         """Return all profile fields of a workspace; :func:`profile_field` reads one."""
-        return self._rows(
-            "list_fields", {"workspace_id": workspace_id}, "fields", PROFILE_FIELD_KEYS
-        )
+        body = {"workspace_id": workspace_id}
+        return self._rows("list_fields", body, "fields", "ProfileField", partial=partial)
 
     def count_customer_pages(self, workspace_id: str, customer_group_id: str) -> int:
         """Return the number of pages that hold a group's customers."""
         body = {"workspace_id": workspace_id, "customer_group_id": customer_group_id}
         return self._count("count_customer_pages", body)
 
-    def list_customers(self, workspace_id: str, customer_group_id: str, page: int) -> list[Row]:
+    def list_customers(
+        self, workspace_id: str, customer_group_id: str, page: int, *, partial: bool = False
+    ) -> Listing:
         """Return one page, counted from 1, of a group's customers."""
         body = {
             "workspace_id": workspace_id,
             "customer_group_id": customer_group_id,
             "page": page,
         }
-        return self._rows("list_customers", body, "customers", ["customer_id"])
+        return self._rows("list_customers", body, "customers", "Customer", partial=partial)
 
-    def list_runs(self, campaign_id: str) -> list[Row]:
+    def list_runs(self, campaign_id: str) -> Listing:
         """Return all runs of a campaign, newest first; one with number 1 if never rerun."""
-        return self._rows("list_runs", {"campaign_id": campaign_id}, "runs", ["run_number"])
+        return self._rows("list_runs", {"campaign_id": campaign_id}, "runs", "Run")
 
-    def list_run_messages(self, campaign_id: str, run_number: int | None = None) -> list[Row]:
+    def list_run_messages(
+        self, campaign_id: str, run_number: int | None = None, *, partial: bool = False
+    ) -> Listing:
         """Return a run's messages, archived ones included; without a number, active ones."""
         body = _with_run({"campaign_id": campaign_id}, run_number)
-        return self._rows("list_run_messages", body, "messages", ["message_id"])
+        return self._rows("list_run_messages", body, "messages", "RunMessage", partial=partial)
 
     def publish_messages(self, campaign_id: str) -> None:
         """Publish a campaign and queue the export of its messages. Spends quota.
@@ -291,8 +296,7 @@ class NudgescribeClient:
             OutcomeUnknownError: when there was no answer.
         """
         body = {"campaign_id": campaign_id, "customer_group_id": customer_group_id}
-        number = self._changed("initiate_rerun", body).get("run_number")
-        return number if isinstance(number, int) else None
+        return _run_number_or_none(self._changed("initiate_rerun", body).get("run_number"))
 
     def upload_customers(
         self,
@@ -356,7 +360,7 @@ class NudgescribeClient:
     def create_group(self, workspace_id: str, name: str, *, description: str | None = None) -> Row:
         """Create a customer group and return it, with its ``customer_group_id``."""
         body = {"workspace_id": workspace_id, "name": name} | _given(description=description)
-        return self._changed("create_group", body, ["customer_group_id"])
+        return self._created("create_group", body, "CustomerGroup", ["customer_group_id"])
 
     def update_group(
         self,
@@ -401,7 +405,8 @@ class NudgescribeClient:
             encrypted=encrypted,
             options=options,
         )
-        return self._changed("create_field", body | further, PROFILE_FIELD_KEYS)
+        keys = ["field_id", "field_name", "field_type"]
+        return self._created("create_field", body | further, "ProfileField", keys)
 
     def update_field(
         self,
@@ -426,15 +431,28 @@ class NudgescribeClient:
         return self.transport.download("storage", url, offset=offset, etag=etag)
 
     def _rows(
-        self, name: str, body: Mapping[str, Any], key: str, required: Iterable[str]
-    ) -> list[Row]:
-        return envelopes.read_rows(name, self._call(name, body), key=key, required=list(required))
+        self,
+        name: str,
+        body: Mapping[str, Any],
+        key: str,
+        component: str,
+        *,
+        partial: bool = False,
+    ) -> Listing:
+        rows = envelopes.read_list(name, self._call(name, body), key=key)
+        listed = identities.listing(name, component, rows)
+        return listed if partial else listed.whole()
 
     def _count(self, name: str, body: Mapping[str, Any]) -> int:
         return envelopes.read_count(name, self._call(name, body), key="pages")
 
     def _changed(self, name: str, body: Mapping[str, Any], required: Iterable[str] = ()) -> Row:
         return envelopes.read_object(name, self._call(name, body), required=list(required))
+
+    def _created(
+        self, name: str, body: Mapping[str, Any], component: str, required: Iterable[str]
+    ) -> Row:
+        return identities.identified(name, component, self._changed(name, body, required))
 
     def _call(self, name: str, body: Mapping[str, Any], *, streamed: bool = False) -> Any:  # noqa: ANN401 (the wire)
         return self._send(OPERATIONS[name], body, streamed=streamed)
@@ -524,6 +542,44 @@ def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
         encrypted=bool(row.get("encrypted")),
         options=tuple(map(str, options if isinstance(options, list) else ())),
     )
+
+
+def _campaigns(workspace: Row, malformed: list[Malformed]) -> Listing:
+    """Return the campaigns of a workspace; what is not a list of any is malformed."""
+    given = workspace.get("campaigns", ())
+    if given is None:
+        return Listing()
+    try:
+        if "campaigns" not in workspace:
+            given = workspace
+        rows = envelopes.read_list("list_campaigns", given, key="campaigns")
+    except errors.ContractError as error:
+        malformed.append(Malformed(error, workspace))
+        return Listing()
+    try:
+        return identities.listing("list_campaigns", "Campaign", rows)
+    except errors.ContractError as error:
+        return Listing(malformed=[Malformed(error, row) for row in rows])
+
+
+def _refuse_another_name(workspaces: Listing) -> None:
+    """Refuse an answer in which no campaign of any workspace has the key of its identifier.
+
+    Raises:
+        ContractError: the first one of all.
+    """
+    campaigns: list[Listing] = [workspace["campaigns"] for workspace in workspaces]
+    malformed = [each for listed in campaigns for each in listed.malformed]
+    rows = [each.row for each in malformed if isinstance(each.row, dict)]
+    if rows and not any(campaigns) and not any("campaign_id" in row for row in rows):
+        raise malformed[0].error
+
+
+def _run_number_or_none(value: object) -> int | None:
+    try:
+        return identities.run_number(value)
+    except ValueError:
+        return None
 
 
 def _token(operation: str, value: object) -> str:

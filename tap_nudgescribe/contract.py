@@ -37,7 +37,14 @@ def record_properties(component: str) -> dict[str, dict[str, Any]]:
 
 
 def _singer(definition: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in definition.items() if not key.startswith("x-")}
+    if "$ref" in definition:
+        referred = contract()["components"]["schemas"][definition["$ref"].rpartition("/")[2]]
+        definition = {"type": referred["type"], **definition}
+    kept = {
+        key: value
+        for key, value in definition.items()
+        if key != "$ref" and not key.startswith("x-")
+    }
     kind = kept.get("type", "string")
     kept["type"] = kind if isinstance(kind, list) else [kind, "null"]
     if "x-timestamp" in definition:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import ContractError, NotFoundError
+from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ PASSES = 3
 
 def customer_pages(
     client: NudgescribeClient, workspace_id: str, group_id: str
-) -> Iterator[list[Row]]:
+) -> Iterator[Listing]:
     """Yield the pages of a group, the last one first; a customer may come twice.
+
+    Customers without a usable identifier are in ``malformed`` of their page.
 
     A page has no other name than its number. When a customer is deleted, all behind it move up,
     and some of them from their page to the one before. Read from the last page to the first, they
@@ -43,7 +46,7 @@ def customer_pages(
         ContractError: when customers move down again and again, or a page is empty.
         ApiError: when reading fails.
     """
-    read = partial(client.list_customers, workspace_id, group_id)
+    read = partial(client.list_customers, workspace_id, group_id, partial=True)
     count = partial(client.count_customer_pages, workspace_id, group_id)
     parallel = client.options.max_parallel_requests
     for _ in range(PASSES):
@@ -54,7 +57,7 @@ def customer_pages(
             others = range(pages - 1, done, -1)
             rest = ordered_map(read, others, parallel=parallel, spare=parallel)
             for rows in chain([last], rest):
-                if not rows:
+                if not rows and not rows.malformed:
                     problem = "A page that was counted has no customers, so some may be missing"
                     raise ContractError(problem, operation=OPERATION)
                 yield rows
@@ -62,7 +65,7 @@ def customer_pages(
                 known = _ids(last)
                 now = _read_again(read, pages)
                 harm |= _moved(known, _ids(now), up=parallel > 1)
-                yield [row for row in now if row["customer_id"] not in known]
+                yield Listing(row for row in now if row["customer_id"] not in known)
             done = pages
         if not harm:
             return
@@ -72,12 +75,12 @@ def customer_pages(
     raise ContractError(problem, operation=OPERATION)
 
 
-def _read_again(read: Callable[[int], list[Row]], page: int) -> list[Row]:
+def _read_again(read: Callable[[int], Listing], page: int) -> Listing:
     """Read a page that may be gone by now."""
     try:
         return read(page)
     except NotFoundError:
-        return []
+        return Listing()
 
 
 def _ids(rows: list[Row]) -> list[object]:
@@ -87,4 +90,6 @@ def _ids(rows: list[Row]) -> list[object]:
 def _moved(before: list[object], now: list[object], *, up: bool) -> bool:
     """Say whether customers have moved down since their page was read, or (``up``) at all."""
     first = now[0] if now else None
-    return first != before[0] and (up or (first is not None and first not in before))
+    return first != (before[0] if before else None) and (
+        up or (first is not None and first not in before)
+    )

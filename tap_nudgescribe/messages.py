@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.batch_files import BatchFiles
     from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.identities import Listing
     from tap_nudgescribe.tap import TapNudgescribe
 
 PUBLISHED = "published"
@@ -98,7 +99,7 @@ class PublishedMessages(NudgescribeStream):
     name = "published_messages"
     operation = "fetch_message_file"
     keys = ("campaign_id", "run_number", "file_number", "row_number")
-    bookmarked = "published_at"
+    bookmarked = held_by = "published_at"
     properties: ClassVar[Properties] = LINEAGE
 
     def __init__(self, tap: TapNudgescribe, headers: list[str]) -> None:
@@ -169,8 +170,9 @@ class PublishedMessages(NudgescribeStream):
             )
         self.bookmark.note_runs(all_known=account.has_reruns)
         listed = self._campaigns()
-        campaigns = sorted(filter(is_published, listed), key=_published)
-        self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
+        campaigns = sorted(filter(is_published, self.usable(listed, "campaign")), key=_published)
+        if not listed.malformed:  # one of them may be what is unfinished
+            self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
         self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time
         to_read = filter(self._has_news, campaigns)
@@ -193,7 +195,7 @@ class PublishedMessages(NudgescribeStream):
         known = campaign["campaign_id"] in self.bookmark.unfinished
         return known or not published or not since or published >= since
 
-    def _campaigns(self) -> list[Row]:
+    def _campaigns(self) -> Listing:
         """Return the campaigns; only those published since the bookmark where that is enough.
 
         The window loses nothing here, because this stream follows the date of publishing. A day
@@ -204,7 +206,8 @@ class PublishedMessages(NudgescribeStream):
         if start is None or self.bookmark.unfinished or not alone:
             return self.account.campaigns()
         since = start.date() - timedelta(days=1)
-        return campaigns_of(self.account.client.list_campaigns(published_from=since))
+        listed = self.account.client.list_campaigns(published_from=since, partial=True)
+        return campaigns_of(listed)
 
     def _read_campaign(
         self, campaign: Row, start: datetime | None, make: Callable[[Rows], Made]
@@ -282,8 +285,7 @@ class PublishedMessages(NudgescribeStream):
         campaign_id = campaign["campaign_id"]
         latest = moment(campaign.get("published_at"))
         if not self.account.has_reruns:
-            number = campaign.get("run_number") or 1
-            runs = [Run(campaign_id, number, current=True, published_at=latest)]
+            runs = [Run(campaign_id, _run_number(campaign), current=True, published_at=latest)]
         else:
             runs = _published_runs(campaign, self.account.runs(campaign_id))
         return [run for run in runs if self.bookmark.covers(run.published_at, start)]
@@ -527,8 +529,8 @@ def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
     campaigns = sorted(filter(is_published, account.campaigns()), key=_published, reverse=True)
     headers: dict[str, None] = {}
     for campaign in campaigns[:SAMPLED_CAMPAIGNS]:
-        run = Run(campaign["campaign_id"], campaign.get("run_number") or 1, current=True)
         try:
+            run = Run(campaign["campaign_id"], _run_number(campaign), current=True)
             if source.count(run):
                 file = MessageCsv(source.open(run, 1), SAMPLING)
                 with closing(file):
@@ -536,6 +538,19 @@ def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
         except ApiError:
             continue
     return list(headers)
+
+
+def _run_number(campaign: Row) -> int:
+    """Return the number of a campaign's current run, 1 where the API does not say.
+
+    Raises:
+        ContractError: when it says what is not a number.
+    """
+    number = campaign.get("run_number")
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+        problem = "The run_number of the campaign is not a whole number"
+        raise ContractError(problem, operation="list_campaigns")
+    return number or 1
 
 
 def _published(campaign: Mapping[str, Any]) -> tuple[float, str]:

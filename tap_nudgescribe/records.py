@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_nudgescribe.errors import ContractError
+from tap_nudgescribe.identities import identifier_names
 from tap_nudgescribe.profile import (
     DATE_FORMATS,
     bounded,
@@ -60,6 +61,9 @@ class RecordReader:
         self._conversions = {
             name: conversion(schema) for name, schema in properties.items() if name != EXTRA
         }
+        for name in identifier_names() & self._conversions.keys():
+            if self._conversions[name] is _text:
+                self._conversions[name] = _identifier
         self._known = self._conversions.keys() | set(removed)
         self._has_extra = EXTRA in properties
         self._keys = keys
@@ -116,6 +120,12 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError
     return str(value)
+
+
+def _identifier(value: object) -> str:
+    if not isinstance(value, str):  # the client has made text of what is an identifier
+        raise TypeError
+    return value
 
 
 def _timestamp(value: object) -> str:

@@ -19,9 +19,11 @@ from tap_nudgescribe.bookmarks import Bookmark
 from tap_nudgescribe.errors import ApiError
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader, nullable
 from tap_nudgescribe.tallies import Tally
+from tap_nudgescribe.timestamps import moment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from singer_sdk.helpers import types
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tap_nudgescribe.batch_files import BatchFiles
     from tap_nudgescribe.envelopes import Row
     from tap_nudgescribe.failures import Failures
+    from tap_nudgescribe.identities import Listing
     from tap_nudgescribe.tap import TapNudgescribe
     from tap_nudgescribe.writer import BlockWriter
 
@@ -54,6 +57,8 @@ class NudgescribeStream(Stream):
     properties: ClassVar[Properties]
     keys: ClassVar[Sequence[str]]
     bookmarked: ClassVar[str | None] = None
+    held_by: ClassVar[str | None] = "updated_at"
+    """Key of the listed rows that the bookmark follows; None when it follows rows within them."""
 
     def __init__(self, tap: TapNudgescribe, properties: Properties | None = None) -> None:
         """Build the schema from the class's properties and those only known at run time."""
@@ -162,6 +167,17 @@ class NudgescribeStream(Stream):
                 for part in unfinished:
                     self.bookmark.keep(part)
                 raise
+
+    def usable(self, listed: Listing, kind: str) -> list[Row]:
+        """Return the rows of a list; report those without a usable identifier as failed.
+
+        The bookmark does not move past them, because the state cannot name them.
+        """
+        for malformed in listed.malformed:
+            self.bookmark.hold(_least(malformed.row, self.held_by))
+            with self.failures.part(self.name, f"a {kind} without a usable identifier"):
+                raise malformed.error
+        return listed
 
     @override
     def get_record_counter(self, **kwargs: Any) -> Tally:
@@ -280,3 +296,14 @@ class NudgescribeStream(Stream):
         self, latest_record: types.Record, *, context: types.Context | None = None
     ) -> None:
         """Leave the state alone."""
+
+
+def _least(row: object, key: str | None) -> datetime | None:
+    """Return the earliest time in a row, or in a workspace's campaigns; None if one has none."""
+    if not isinstance(row, dict) or key is None:
+        return None
+    if isinstance(inner := row.get("campaigns"), list):
+        moments = [_least(each, key) for each in inner]
+        known = [each for each in moments if each is not None]
+        return min(known) if known and len(known) == len(moments) else None
+    return moment(row.get(key))

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.customer_pages import customer_pages
+from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.records import EXTRA
@@ -52,7 +53,7 @@ class Workspaces(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        for workspace in self.account.workspaces():
+        for workspace in self.usable(self.account.workspaces(), "workspace"):
             row = {key: value for key, value in workspace.items() if key != "campaigns"}
             yield self.reader.read(row)
 
@@ -67,10 +68,10 @@ class CustomerGroups(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        for workspace in self.account.workspaces():
+        for workspace in self.usable(self.account.workspaces(), "workspace"):
             workspace_id = workspace["workspace_id"]
             with self.part("workspace", workspace_id):
-                for group in self.account.groups(workspace_id):
+                for group in self.usable(self.account.groups(workspace_id), "customer group"):
                     yield self.reader.read(group, workspace_id=workspace_id)
 
 
@@ -84,10 +85,10 @@ class ProfileFields(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        for workspace in self.account.workspaces():
+        for workspace in self.usable(self.account.workspaces(), "workspace"):
             workspace_id = workspace["workspace_id"]
             with self.part("workspace", workspace_id):
-                for row in self.account.fields(workspace_id):
+                for row in self.usable(self.account.fields(workspace_id), "profile field"):
                     yield self.reader.read(row, workspace_id=workspace_id)
 
 
@@ -102,6 +103,7 @@ class Customers(NudgescribeStream):
     operation = "list_customers"
     keys = ("customer_group_id", "customer_id")
     bookmarked = "updated_at"
+    held_by = None
     properties: ClassVar[Properties] = WORKSPACE_ID | record_properties("Customer")
 
     def __init__(self, tap: TapNudgescribe, columns: ProfileColumns) -> None:
@@ -118,18 +120,19 @@ class Customers(NudgescribeStream):
     @override
     def read(self) -> Iterator[Row]:
         as_of = self.account.client.transport.server_time
-        for workspace in self.account.workspaces():
+        for workspace in self.usable(self.account.workspaces(), "workspace"):
             workspace_id = workspace["workspace_id"]
             with self.part("workspace", workspace_id, f"workspace/{workspace_id}"):
                 self.account.fields(workspace_id)  # without them the columns have no type
                 groups = self.account.groups(workspace_id)
                 for group in groups:
                     yield from self._read_group(workspace_id, group)
+                groups.whole()
                 self.bookmark.done(f"workspace/{workspace_id}")
         self.bookmark.advance(as_of)
 
     def _read_group(self, workspace_id: str, group: Row) -> Iterator[Row]:
-        group_id = str(group["customer_group_id"])
+        group_id = group["customer_group_id"]
         bookmark = self.bookmark
         start = (
             bookmark.start_of_new()
@@ -151,11 +154,18 @@ class Customers(NudgescribeStream):
             bookmark.done(group_id)
 
     def _pages(self, workspace_id: str, group_id: str) -> Iterator[Row]:
-        """Yield the rows of all pages, those that appear while they are read included."""
+        """Yield the rows of all pages, those that appear while they are read included.
+
+        Raises:
+            ContractError: after all others, when there are customers without an identifier.
+        """
+        malformed = Listing()
         for rows in customer_pages(self.account.client, workspace_id, group_id):
             yield from rows
+            malformed.malformed += rows.malformed
             self.progress.add(rows=len(rows))
             self.progress.part_done()
+        malformed.whole()
 
     def _unparsed(self, field: str) -> None:
         self._unparsed_values[field] = self._unparsed_values.get(field, 0) + 1
@@ -193,7 +203,7 @@ class Campaigns(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        campaigns = self.account.campaigns()
+        campaigns = self.usable(self.account.campaigns(), "campaign")
         as_of = self.account.client.transport.server_time
         for campaign in campaigns:
             with self.part("campaign", campaign["campaign_id"], campaign["campaign_id"]):
@@ -217,7 +227,8 @@ class CampaignStream(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        campaigns = self.account.campaigns()
+        listed = self.account.campaigns()
+        campaigns = self.usable(listed, "campaign")
         as_of = self.account.client.transport.server_time
         if not self.account.has_reruns:
             self.logger.warning(
@@ -232,7 +243,8 @@ class CampaignStream(NudgescribeStream):
                 yield from self.read_campaign(campaign, self.account.runs(campaign_id))
                 self.bookmark.done(campaign_id)
                 self.bookmark.saw(moment(campaign.get("updated_at")))
-        self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
+        if not listed.malformed:  # one of them may be what is unfinished
+            self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
         self.bookmark.advance(as_of)
 
     def _has_changed(self, campaign: Row) -> bool:
@@ -280,10 +292,11 @@ class RunMessages(CampaignStream):
         campaign_id = campaign["campaign_id"]
         client = self.account.client
         numbers = [run["run_number"] for run in runs]
+        malformed = Listing()
         for number, messages in zip(
             numbers,
             ordered_map(
-                lambda number: client.list_run_messages(campaign_id, number),
+                lambda number: client.list_run_messages(campaign_id, number, partial=True),
                 numbers,
                 parallel=self.parallel(),
             ),
@@ -291,6 +304,8 @@ class RunMessages(CampaignStream):
         ):
             for message in messages:
                 yield self.reader.read(message, run_number=number, **self.given(campaign))
+            malformed.malformed += messages.malformed
+        malformed.whole()
 
 
 STREAMS: dict[str, type[NudgescribeStream]] = {

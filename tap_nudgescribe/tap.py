@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -63,7 +63,7 @@ class TapNudgescribe(Tap):
         """The parts of this run that failed."""
         from tap_nudgescribe.failures import Failures  # noqa: PLC0415 (fast start-up)
 
-        return Failures(probe=self.account.client.list_campaigns)
+        return Failures(probe=partial(self.account.client.list_campaigns, partial=True))
 
     @cached_property
     def account(self) -> Account:
@@ -78,7 +78,7 @@ class TapNudgescribe(Tap):
         client = NudgescribeClient.from_config(
             self.config, observe=self._observe, sleep=self.interruption.sleep
         )
-        return Account(client, self.config.get("workspace_ids") or ())
+        return Account(client, [str(name) for name in self.config.get("workspace_ids") or ()])
 
     @override
     def discover_streams(self) -> list[Stream]:

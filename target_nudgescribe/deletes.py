@@ -170,7 +170,8 @@ class _Found:
     """What a group holds of the customers that are to be deleted.
 
     Attributes:
-        ids: The API's ids by key: several if the group has a key several times.
+        ids: The API's ids by key: several if the group has a key several times, none if it gives
+            none that can be used.
         spelled_otherwise: Keys that the group has in another case or with other white space only.
         total: How many customers the group has.
     """
@@ -188,7 +189,8 @@ def _delete(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: 
         return _Ended(dict.fromkeys(wanted, "planned"))
     found = _find(route, work, wanted)
     ended.reject(found.spelled_otherwise, "key_spelled_otherwise")
-    ids = found.ids
+    ended.reject((key for key, each in found.ids.items() if not each), "not_deleted")
+    ids = {key: each for key, each in found.ids.items() if each}
     number = sum(map(len, ids.values()))
     work.deletes += number
     logger.warning(
@@ -298,7 +300,9 @@ def _find(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted]) -> _Fou
             page.keys, spellings, page.customer_ids, others, strict=True
         ):
             if (name := print_.tobytes()) in wanted:
-                ids.setdefault(name, {})[customer_id] = None
+                known = ids.setdefault(name, {})
+                if customer_id:
+                    known[customer_id] = None
             elif other and spelling in folded:
                 similar.add(spelling)
     otherwise = {name for name, each in wanted.items() if each.folded in similar} - ids.keys()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tap_nudgescribe.envelopes import Row
+    from tap_nudgescribe.identities import Malformed
     from target_nudgescribe.batches import GroupWork, Ready
     from target_nudgescribe.ledger import Ledger
     from target_nudgescribe.route import Route
@@ -49,7 +51,7 @@ class HeldPage:
         keys: Print of each customer's key.
         folded: :func:`folded_prints` of each customer's key.
         prints: Print of each customer's comparable fields.
-        customer_ids: The API's id of each customer.
+        customer_ids: The API's id of each customer; blank where it has no usable one.
     """
 
     keys: NDArray[np.uint64]
@@ -99,7 +101,8 @@ def held(
         None,
         (),
     )
-    for customers in customer_pages(workspace.client, workspace.workspace_id, group_id):
+    for page in customer_pages(workspace.client, workspace.workspace_id, group_id):
+        customers = [*page, *map(_without_id, page.malformed)]
         profiles = [customer.get("profile") or {} for customer in customers]
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
         keys = [texts_of(cells, name) for name in key]
@@ -107,8 +110,19 @@ def held(
             key_prints(keys),
             folded_prints(keys),
             comparable_prints(cells, names),
-            [str(customer["customer_id"]) for customer in customers],
+            [customer["customer_id"] for customer in customers],
         )
+
+
+def _without_id(malformed: Malformed) -> Row:
+    """Return a customer whose id cannot be used; it is held all the same.
+
+    Raises:
+        ContractError: for what is not a customer: anybody may be missing then.
+    """
+    if not isinstance(malformed.row, dict):
+        raise malformed.error
+    return {**malformed.row, "customer_id": ""}
 
 
 def seed(route: Route, group_id: str, ledger: Ledger) -> None:

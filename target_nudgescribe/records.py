@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.client import profile_field
 from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import (
@@ -286,6 +287,7 @@ def apply_field(scene: Scene, record: Record) -> str:
     """Create, change or (if that is allowed) delete a profile field; return the outcome."""
     workspace = scene.workspace
     name, field_id = record.get("field_name"), record.get("field_id")
+    field_id = field_id and str(field_id)
     is_delete = scene.is_delete(record)
     if not (name or field_id):
         raise RefusedError(code="no_id")
@@ -437,10 +439,11 @@ def _refuse_delete(scene: Scene, record: Record) -> None:
 def _campaign(scene: Scene, campaign_id: str) -> Record:
     if not campaign_id:
         raise RefusedError(code="no_id")
-    for workspace in scene.client.list_campaigns():
-        for campaign in workspace["campaigns"]:
-            if campaign["campaign_id"] == campaign_id:
-                return dict(campaign)
+    campaigns = campaigns_of(scene.client.list_campaigns(partial=True))
+    for campaign in campaigns:
+        if campaign["campaign_id"] == campaign_id:
+            return dict(campaign)
+    campaigns.whole()  # one without a usable identifier may be the one
     raise RefusedError(code="unknown_campaign")
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tap_nudgescribe.client import profile_field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tap_nudgescribe.client import NudgescribeClient
+    from tap_nudgescribe.identities import Malformed
     from tap_nudgescribe.profile import ProfileField
 
 
@@ -28,6 +29,7 @@ class Workspace:
         self.client = client
         self.workspace_id = workspace_id
         self.dry_run = dry_run
+        self._malformed: Sequence[Malformed] = ()
         self.created: list[str] = []
         """What was created, or would be: ``group …`` and ``field …``."""
         self.groups_revision = self.fields_revision = 0
@@ -43,16 +45,24 @@ class Workspace:
     @cached_property
     def groups(self) -> dict[str, dict[str, Any]]:
         """Customer groups by id."""
-        rows = self.client.list_groups(self.workspace_id)
-        return {str(row["customer_group_id"]): row for row in rows}
+        rows = self.client.list_groups(self.workspace_id, partial=True)
+        self._malformed = rows.malformed
+        return {row["customer_group_id"]: row for row in rows}
 
     def group_ids(self, name_or_id: str) -> list[str]:
         """Return the ids of the groups that a name or an id means: none, one, or homonyms.
 
         A name is compared as it is written and, if no group has it, without blanks at its ends.
+
+        Raises:
+            ContractError: when a group that may be meant has no usable id.
         """
         if name_or_id in self.groups:
             return [name_or_id]
+        for malformed in self._malformed:
+            name = malformed.row.get("name") if isinstance(malformed.row, dict) else None
+            if not isinstance(name, str) or name.strip() == name_or_id.strip():
+                raise malformed.error
         written, trimmed = self._ids_by_name
         return written.get(name_or_id) or trimmed.get(name_or_id.strip()) or []
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tap_nudgescribe.customer_pages import customer_pages
+from tap_nudgescribe.identities import Listing
 
 if TYPE_CHECKING:
     from tap_nudgescribe.client import NudgescribeClient
@@ -27,14 +28,14 @@ class Shrinking:
     def count_customer_pages(self, *_: str) -> int:
         return -(-len(self.customers) // PAGE)
 
-    def list_customers(self, _workspace: str, _group: str, page: int) -> list[dict[str, Any]]:
+    def list_customers(self, _workspace: str, _group: str, page: int, **_: object) -> Listing:
         if page == 3:
             assert self._gone.wait(PATIENCE)
         rows = self.customers[(page - 1) * PAGE : page * PAGE]
         if page == 2 and not self._gone.is_set():
             del self.customers[0]
             self._gone.set()
-        return rows
+        return Listing(rows)
 
 
 def test_a_customer_that_moves_between_two_pages_read_side_by_side_is_met_again() -> None:

@@ -182,8 +182,10 @@ def test_an_id_leads_to_no_folder_but_its_own(
     with MessageServer([]) as server:
         done = run_tap(tmp_path, server.config | config)
     assert b"stolen" not in done.stdout
-    if name or place == "campaign":
+    if name:
         assert b"cannot be the name of a folder" in done.stderr, done.stderr
+    elif place == "campaign":
+        assert b"A row has blank text as its campaign_id" in done.stderr, done.stderr
 
 
 def run_tap(folder: Path, config: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:

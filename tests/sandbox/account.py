@@ -141,6 +141,7 @@ class Account:
         problems_listed: Most problems that the refusal of an upload names.
         key_dialect: What is done to values of unique identifiers: ``exact`` keeps them, ``trimmed``
             and ``lower`` keep them without outer spaces, and in lower case.
+        numeric_ids: Whether identifiers are whole numbers in JSON, and those made from now on.
         rerun_enabled: Whether the endpoints marked "Testing" exist.
         api_code: When set, campaign and rerun calls must carry it in x-auth-context.
         hidden_workspace_id: A workspace without campaigns, which no answer names.
@@ -157,6 +158,7 @@ class Account:
     upload_bytes: int = 100_000_000
     problems_listed: int = 100
     key_dialect: Literal["exact", "trimmed", "lower"] = "exact"
+    numeric_ids: bool = False
     rerun_enabled: bool = True
     api_code: str | None = None
     status_codes: StatusCodes = "newer"
@@ -210,5 +212,7 @@ class Account:
         return [each for each in self.campaigns.values() if each.workspace_id == workspace_id]
 
     def new_id(self) -> str:
-        """Make the next identifier: like a UUID, and the same for the same seed."""
+        """Make the next identifier: like a UUID or a number, and the same for the same seed."""
+        if self.numeric_ids:
+            return str(self.random.getrandbits(48))
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))

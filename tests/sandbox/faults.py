@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,8 @@ Kind = Literal[
     "dialect",
     "ignored",
     "change",
+    "edited",
+    "same_page",
     "drip",
     "empty",
     "huge",
@@ -71,13 +73,16 @@ class Fault:
             ends the answer early; ``invalid_json``, ``unexpected_shape``, ``envelope`` (option:
             the key, or ``bare``), ``renamed_key`` (option: ``ours=theirs``), ``dialect`` (answers
             with another API's names: plain ``id``, ``title``, ``page_count``); ``ignored``
-            answers a change as if it were done; ``change`` calls `then` first; ``drip`` sends it
+            answers a change as if it were done; ``change`` calls `then` first; ``edited`` answers
+            what `edit` makes of the decoded answer; ``same_page`` ignores which page is asked for
+            (option: which one it answers with instead, 1 if not given); ``drip`` sends the answer
             in small pieces (option: seconds between them), ``empty`` sends none of it, ``huge``
             adds white space (option: bytes) to it.
         times: How many requests it spoils.
         after: How many requests pass before the first.
         match: Only requests whose body or URL holds this text.
         then: Changes the account, for the kind ``change``.
+        edit: Returns another answer, for the kind ``edited``.
     """
 
     operation: str
@@ -87,6 +92,7 @@ class Fault:
     option: str = ""
     match: str = ""
     then: Callable[[Account], object] = lambda _: None
+    edit: Callable[[Any], object] = lambda answer: answer
 
     def takes(self, operation: str, content: str) -> bool:
         """Say whether this request is spoiled, and count it."""

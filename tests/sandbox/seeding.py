@@ -100,9 +100,9 @@ _ELSEWHERE: dict[str, tuple[str, str | None]] = {
 """Fields that are something else in every workspace but the first."""
 
 
-def make_account(seed: int, size: Size) -> Account:
+def make_account(seed: int, size: Size, *, numeric_ids: bool = False) -> Account:
     """Make an account whose data are all at least 30 days older than its clock."""
-    account = Account(seed=seed, account_id="", user_id="")
+    account = Account(seed=seed, account_id="", user_id="", numeric_ids=numeric_ids)
     account.account_id, account.user_id = account.new_id(), account.new_id()
     scale = SCALES[size]
     account.page_size = scale.page_size

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tap_nudgescribe.contract import contract
-from tests.sandbox import dialect, sessions
+from tests.sandbox import dialect, sessions, wire
 from tests.sandbox.checks import check
 from tests.sandbox.operations import OPERATIONS, Service
 from tests.sandbox.refusals import Refusal
@@ -218,8 +218,12 @@ class Sandbox:
             check(name, body)
         if fault and fault.kind == "ignored":
             return JSONResponse({"message": "canary: done"})
+        if fault and fault.kind == "same_page" and "page" in body:
+            body = body | {"page": int(fault.option or 1)}
         answer = OPERATIONS[name](Service(self.account, self.storage, self.root), body)
-        return answer if isinstance(answer, Response) else JSONResponse(answer)
+        if isinstance(answer, Response):
+            return answer
+        return JSONResponse(wire.in_numbers(answer) if self.account.numeric_ids else answer)
 
     def _fault(self, operation: str, content: str) -> Fault | None:
         return next((fault for fault in self.faults if fault.takes(operation, content)), None)
@@ -299,7 +303,7 @@ async def _wait(fault: Fault | None) -> None:
         await asyncio.sleep(float(fault.option or 0.05))
 
 
-def _distorted(  # noqa: C901, PLR0911 - a table of kinds returns once a kind
+def _distorted(  # noqa: C901, PLR0911, PLR0912 - a table of kinds returns once a kind
     response: Response, fault: Fault
 ) -> Response | None:
     """Return what a fault makes of an answer; None for a connection reset instead of one."""
@@ -328,6 +332,8 @@ def _distorted(  # noqa: C901, PLR0911 - a table of kinds returns once a kind
                 return JSONResponse({fault.option: answer})
             alone = isinstance(answer, dict) and len(answer) == 1
             return JSONResponse(next(iter(answer.values())) if alone else answer)
+        case "edited":
+            return JSONResponse(fault.edit(json.loads(body)))
         case "huge":
             return Response(body + b" " * int(fault.option or 2**20), media_type=JSON)
         case "renamed_key":

@@ -7,10 +7,10 @@ import hashlib
 import zlib
 from collections import Counter
 from datetime import timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from tests.sandbox.account import (
@@ -28,6 +28,32 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 _ABROAD = timezone(timedelta(hours=2))
+
+
+def in_numbers(answer: object) -> object:
+    """Return an answer with identifiers as whole numbers, and run numbers as text."""
+    if isinstance(answer, list):
+        return [in_numbers(each) for each in answer]
+    if not isinstance(answer, dict):
+        return answer
+    return {
+        name: _FORMS[name](value) if value is not None and name in _FORMS else in_numbers(value)
+        for name, value in answer.items()
+    }
+
+
+_FORMS: dict[str, Callable[[Any], object]] = dict.fromkeys(
+    (
+        "workspace_id",
+        "campaign_id",
+        "customer_group_id",
+        "customer_id",
+        "field_id",
+        "message_id",
+        "job_id",
+    ),
+    int,
+) | {"run_number": str}
 
 
 def timestamp(moment: datetime | None, owner: str) -> str | None:
