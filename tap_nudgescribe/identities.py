@@ -155,7 +155,7 @@ def listing(operation: str, component: str, rows: list[Any]) -> Listing:
 
 
 def identified(operation: str, component: str, row: Any) -> Row:  # noqa: ANN401 (JSON)
-    """Return a row with its identifiers and run numbers in one form; the row itself is changed.
+    """Return a copy of a row with its identifiers and run numbers in one form.
 
     An optional one that is malformed stays as it is.
 
@@ -165,6 +165,7 @@ def identified(operation: str, component: str, row: Any) -> Row:  # noqa: ANN401
     required = _required(component)
     if not isinstance(row, dict) or not row.keys() >= set(required):
         raise unexpected(operation, row, f"rows with {', '.join(sorted(required))}")
+    row = dict(row)
     declared = _declared(component)
     for name, convert in declared.items():
         if name in row and (name in required or row[name] is not None):
