@@ -74,7 +74,7 @@ def read_upload(answer: object) -> Upload:
     """Read the answer to an upload, in whatever envelope it comes."""
     objects = list(_objects(answer))
     # An id of a form that is none, such as an object, still says that the rows are queued.
-    job_ids = [each["job_id"] for each in objects if each.get("job_id", "") not in (None, "")]  # noqa: PLR6201
+    job_ids = [each["job_id"] for each in objects if each.get("job_id", "") not in (None, "")]
     figures = {name: _figures(objects, name) for name in ("accepted", "created", "updated")}
     figures["unchanged"] = _figures(objects, "unchanged")
     # A figure that is told twice, differently, or that is no figure, cannot be relied on.
