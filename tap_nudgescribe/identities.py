@@ -154,7 +154,7 @@ def listing(operation: str, component: str, rows: list[Any]) -> Listing:
     return result
 
 
-def identified(operation: str, component: str, row: Any) -> Row:  # noqa: ANN401 (JSON)
+def identified(operation: str, component: str, given: object) -> Row:
     """Return a copy of a row with its identifiers and run numbers in one form.
 
     An optional one that is malformed stays as it is.
@@ -163,9 +163,9 @@ def identified(operation: str, component: str, row: Any) -> Row:  # noqa: ANN401
         ContractError: when a required value is missing or malformed.
     """
     required = _required(component)
-    if not isinstance(row, dict) or not row.keys() >= set(required):
-        raise unexpected(operation, row, f"rows with {', '.join(sorted(required))}")
-    row = dict(row)
+    if not isinstance(given, dict) or not given.keys() >= set(required):
+        raise unexpected(operation, given, f"rows with {', '.join(sorted(required))}")
+    row: Row = dict(given)
     declared = _declared(component)
     for name, convert in declared.items():
         if name in row and (name in required or row[name] is not None):
