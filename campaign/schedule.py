@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from campaign.plugin import World
 from tests.sandbox import Fault
-from tests.sandbox.faults import Kind
+from tests.sandbox.faults import PAGES, REPORTED, Kind
 
 if TYPE_CHECKING:
     import random
@@ -23,6 +23,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "envelope": ("data", "results", "bare"),
     "drip": ("0.001",),
     "huge": ("1000000",),
+    "reported_failure": tuple(REPORTED),
+    "error_page": tuple(PAGES),
 }
 
 RENAMED = {

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import requests.auth
 
-from tap_nudgescribe.errors import AccessError, ApiError, BadRequestError, MissingFieldsError
+from tap_nudgescribe.errors import (
+    AccessError,
+    ApiError,
+    BadRequestError,
+    MissingFieldsError,
+    ReportedFailureError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,7 +164,7 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
         if session.refresh_token:
             try:
                 return self._refresh(session.refresh_token)
-            except (AccessError, BadRequestError, MissingFieldsError):
+            except (AccessError, BadRequestError, MissingFieldsError, ReportedFailureError):
                 logger.info("The session could not be refreshed; logging in again")
         return self._log_in()
 

@@ -69,7 +69,13 @@ OPERATIONS = {
         Operation(
             name="initiate_rerun", method="POST", path="/campaign/rerun/initiate", repeatable=False
         ),
-        Operation(name="upload_customers", method="POST", path="/customer/check", repeatable=False),
+        Operation(
+            name="upload_customers",
+            method="POST",
+            path="/customer/check",
+            repeatable=False,
+            reads_failures=False,
+        ),
         Operation(name="delete_customers", method="DELETE", path="/customer", repeatable=False),
         Operation(name="create_group", method="PUT", path="/cg", repeatable=False),
         Operation(name="update_group", method="PATCH", path="/cg", repeatable=False),
@@ -260,7 +266,7 @@ class NudgescribeClient:
             QuotaError: when the account's quota is used up.
             OutcomeUnknownError: when there was no answer.
         """
-        self._call("publish_messages", {"campaign_id": campaign_id})
+        self._changed("publish_messages", {"campaign_id": campaign_id})
 
     def count_message_files(self, campaign_id: str, run_number: int | None = None) -> int:
         """Return the number of exported files of a historical run, or of the current one."""
@@ -272,7 +278,7 @@ class NudgescribeClient:
         """Return a presigned URL to a file of the current run; historical runs have none."""
         body = {"campaign_id": campaign_id, "page": page, "format": "url"}
         answer = self._call("fetch_message_file", body)
-        return envelopes.read_text("fetch_message_file", answer, key="url")
+        return envelopes.read_url("fetch_message_file", answer, key="url")
 
     def open_message_file(
         self, campaign_id: str, page: int, run_number: int | None = None
@@ -447,7 +453,16 @@ class NudgescribeClient:
         return envelopes.read_count(name, self._call(name, body), key="pages")
 
     def _changed(self, name: str, body: Mapping[str, Any], required: Iterable[str] = ()) -> Row:
-        return envelopes.read_object(name, self._call(name, body), required=list(required))
+        """Return the object of the response to a change.
+
+        Raises:
+            OutcomeUnknownError: when the response is of another shape, after the change.
+        """
+        answer = self._call(name, body)
+        try:
+            return envelopes.read_object(name, answer, required=list(required))
+        except errors.ContractError as error:
+            raise errors.OutcomeUnknownError(error.problem, operation=name) from None
 
     def _created(
         self, name: str, body: Mapping[str, Any], component: str, required: Iterable[str]
@@ -494,7 +509,12 @@ class NudgescribeClient:
         headers = {"x-api-key": self._credentials.api_key}
         try:
             return self._session("login", body, _Bearer(None), headers)
-        except (errors.AccessError, errors.BadRequestError, errors.MissingFieldsError):
+        except (
+            errors.AccessError,
+            errors.BadRequestError,
+            errors.MissingFieldsError,
+            errors.ReportedFailureError,
+        ):
             problem = "The log-in is refused"
             raise errors.LoginError(problem, operation="login") from None
 

@@ -170,6 +170,15 @@ class ServerError(ApiError):
     advice = "The API has a fault of its own; run again later, state has not moved past it."
 
 
+class ReportedFailureError(ServerError):
+    """A response with a status of success reports a failure, and does not say which."""
+
+    advice = (
+        "The API could not do it although it answers with status 200; run again later, state has "
+        "not moved past it. --check shows which operations work."
+    )
+
+
 class NetworkError(ApiError):
     """No whole answer on any try: connection, TLS, time-out or a cut answer."""
 

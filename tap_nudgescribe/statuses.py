@@ -46,13 +46,19 @@ _FINAL: dict[int, tuple[type[errors.ApiError], str]] = {
 _PASSING: dict[int, tuple[type[errors.ApiError], str]] = {
     # A part of the request may have arrived, and been done.
     408: (errors.NetworkError, "The API says that the request took too long to arrive (408)"),
+    425: (errors.ServerError, "The API says that the request came too early (425)"),
     429: (errors.RateLimitError, "Too many requests (429)"),
 }
 """Statuses after which another try may succeed."""
 
 
 def refusal(
-    name: str, response: requests.Response, content: bytes, body: Mapping[str, object] | None
+    name: str,
+    response: requests.Response,
+    content: bytes,
+    body: Mapping[str, object] | None,
+    *,
+    status: int | None = None,
 ) -> Exception:
     """Return the error that a response other than success means.
 
@@ -61,12 +67,13 @@ def refusal(
         response: The response.
         content: Its whole body.
         body: What was sent; only the names of its fields are told.
+        status: The status that the envelope of a response with status 200 names.
     """
-    status = response.status_code
+    status = status or response.status_code
     if status in _REFUSALS:
         kind, problem = _REFUSALS[status]
         refused = kind(problem, operation=name)
-        refused.answer = _decoded(content)
+        refused.answer = decoded(content)
         return refused
     if status in _FINAL:
         final, problem = _FINAL[status]
@@ -97,7 +104,8 @@ def _unknown(name: str, status: int) -> errors.ContractError:
     return error
 
 
-def _decoded(content: bytes) -> object:
+def decoded(content: bytes) -> object:
+    """Return decoded JSON; None for what is not JSON."""
     with suppress(ValueError, RecursionError):
         return decode(content)[0]
     return None

@@ -30,11 +30,14 @@ from tap_nudgescribe.connections import (
     watched,
 )
 from tap_nudgescribe.discretion import quiet
+from tap_nudgescribe.documents import foreign_document
 from tap_nudgescribe.json_decoding import Repairs, decode
+from tap_nudgescribe.reported_failures import ReportedFailure, find_failure
 from tap_nudgescribe.retries import one_budget
 from tap_nudgescribe.statuses import (
     LONGEST_WAIT_SECONDS,
     Passing,
+    decoded,
     download_error,
     http_date,
     refusal,
@@ -57,6 +60,9 @@ ANSWER_TIMEOUTS = 10
 READ_AT_ONCE = 64 * 1024
 """Bytes of an answer."""
 
+ENVELOPE_BYTES = 64 * 1024
+"""An answer that reports a refused session has fewer."""
+
 _JSON = {"Content-Type": "application/json"}
 _CSV = "text/csv"
 
@@ -69,6 +75,8 @@ class Operation:
         name: The ``operationId``.
         repeatable: Whether sending it twice does no more than sending it once.
         file_key: Name of the part of a multipart body that holds a data file.
+        reads_failures: Whether an envelope that reports a failure is an error here; otherwise the
+            caller reads it.
     """
 
     name: str
@@ -76,6 +84,7 @@ class Operation:
     path: str
     repeatable: bool = True
     file_key: str = "file"
+    reads_failures: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +237,7 @@ class Transport:
             reply = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
             for times in count(1):
                 bearer = reply.response.request.headers.get("Authorization", "")
-                if reply.response.status_code not in {401, 403} or not renew(
+                if _status(reply) not in {401, 403} or not renew(
                     bearer.removeprefix("Bearer "), times
                 ):
                     break
@@ -450,10 +459,41 @@ def _answer(
         problem = "The answer is nested too deeply"
         raise Passing(errors.AnswerLimitError(problem, operation=operation.name)) from None
     except ValueError as error:
-        problem = f"The answer is {error}"
-        raise Passing(errors.ContractError(problem, operation=operation.name)) from None
+        document = foreign_document(content or b"", "application/json")
+        seen = str(error) if document in {None, "JSON", "empty"} else f"{document}, not JSON"
+        raise Passing(
+            errors.ContractError(f"The answer is {seen}", operation=operation.name)
+        ) from None
+    if operation.reads_failures and (failure := find_failure(answer)):
+        raise _reported(operation, reply, body, failure)
     repaired(operation.name, repairs)
     return answer
+
+
+def _status(reply: _Reply) -> int:
+    """Return the status of a response: the one that its envelope names in a status of success."""
+    status = reply.response.status_code
+    if status in {200, 201, 202} and reply.content and len(reply.content) < ENVELOPE_BYTES:
+        failure = find_failure(decoded(reply.content))
+        return (failure and failure.status) or status
+    return status
+
+
+def _reported(
+    operation: Operation,
+    reply: _Reply,
+    body: Mapping[str, Any] | None,
+    failure: ReportedFailure,
+) -> Exception:
+    """Return the error for a failure that a response with a status of success reports."""
+    if failure.status is not None:
+        content = reply.content or b""
+        return refusal(operation.name, reply.response, content, body, status=failure.status)
+    status = reply.response.status_code
+    problem = f"The API answers with status {status} and reports a failure: {failure}"
+    error = errors.ReportedFailureError(problem, operation=operation.name)
+    # A log-in that is tried again and again can lock the user out.
+    return error if operation.path == "/auth" else Passing(error)
 
 
 def _is_csv(response: requests.Response) -> bool:

@@ -40,6 +40,9 @@ Kind = Literal[
     "drip",
     "empty",
     "huge",
+    "reported_failure",
+    "error_page",
+    "truncated_gzip",
 ]
 
 READS = (
@@ -54,6 +57,24 @@ READS = (
     "fetch_message_file",
 )
 """Every operation that the tap reads by; the first is the one that all others need."""
+
+
+REPORTED: dict[str, dict[str, object]] = {
+    "flag": {"success": False, "error": "canary: failed", "data": []},
+    "status": {"status": "error", "message": "canary: failed", "data": None},
+    "errors": {"errors": [{"message": "canary: failed"}], "pages": 0},
+    "preparing": {"success": False, "message": "canary: preparing", "progress": 0},
+}
+"""Envelopes that report a failure."""
+
+PAGES: dict[str, tuple[str, bytes]] = {
+    "html": ("text/html", b"<!DOCTYPE html>\n<html>\n<body>canary: sign in</body>\n</html>\n"),
+    "xml": ("application/xml", b"<Error><Code>canary</Code><Message>no</Message></Error>"),
+    "html as csv": ("text/csv", b"\n<html><head><title>canary, sign in</title></head></html>"),
+    "json as csv": ("text/csv", b'{"error":"canary: not ready",\n"code":409}'),
+    "text": ("text/plain", b"canary: upstream connect error\n"),
+}
+"""Media types and bytes that are served in place of an answer."""
 
 
 @dataclass
@@ -77,7 +98,10 @@ class Fault:
             what `edit` makes of the decoded answer; ``same_page`` ignores which page is asked for
             (option: which one it answers with instead, 1 if not given); ``drip`` sends the answer
             in small pieces (option: seconds between them), ``empty`` sends none of it, ``huge``
-            adds white space (option: bytes) to it.
+            adds white space (option: bytes) to it; ``reported_failure`` (option: a key of
+            :data:`REPORTED`) and ``error_page`` (option: a key of :data:`PAGES`) answer with
+            status 200 and something else, what was asked being done; ``truncated_gzip`` sends
+            half of a compressed answer as if it were all.
         times: How many requests it spoils.
         after: How many requests pass before the first.
         match: Only requests whose body or URL holds this text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 import struct
@@ -20,6 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from tap_nudgescribe.contract import contract
 from tests.sandbox import dialect, sessions, wire
 from tests.sandbox.checks import check
+from tests.sandbox.faults import PAGES, REPORTED
 from tests.sandbox.operations import OPERATIONS, Service
 from tests.sandbox.refusals import Refusal
 from tests.sandbox.seeding import make_account
@@ -318,6 +320,13 @@ def _distorted(  # noqa: C901, PLR0911, PLR0912 - a table of kinds returns once 
             return _dripping(response, float(fault.option or 0.001))
         case "empty":
             return Response(b"", response.status_code, media_type=response.media_type)
+        case "truncated_gzip":
+            return _cut_gzip(response)
+        case "reported_failure" if response.status_code in {200, 206}:
+            return JSONResponse(REPORTED[fault.option or "flag"])
+        case "error_page" if response.status_code in {200, 206}:
+            media_type, page = PAGES[fault.option or "html"]
+            return Response(page, media_type=media_type)
     if response.status_code != 200 or response.media_type != JSON:
         return response
     body = bytes(response.body)
@@ -367,6 +376,18 @@ def _cut(response: Response, *, reset: bool) -> Response:
 
     headers = {**dict(response.headers), "Content-Length": str(len(body))}
     return _Broken(half(), response.status_code, headers)
+
+
+def _cut_gzip(response: Response) -> Response:
+    """Compress a body and send half of it, in chunks that end as they should."""
+    packed = gzip.compress(bytes(response.body), mtime=0)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield packed[: len(packed) // 2]
+
+    headers = {k: v for k, v in response.headers.items() if k.lower() != "content-length"}
+    headers["Content-Encoding"] = "gzip"
+    return StreamingResponse(half(), response.status_code, headers)
 
 
 class _ResetError(Exception):
