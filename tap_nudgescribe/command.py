@@ -7,17 +7,25 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_nudgescribe.discretion import quiet
-from tap_nudgescribe.errors import MachineError, NudgescribeError, SettingsError, reason
+from tap_nudgescribe.errors import (
+    InvalidSettingsError,
+    MachineError,
+    NudgescribeError,
+    SettingsError,
+    reason,
+)
 from tap_nudgescribe.interruption import Interrupted
+from tap_nudgescribe.printable import Lines, log_printable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from singer_sdk.plugin_base import PluginBase
 
@@ -43,28 +51,38 @@ def ended(run: Callable[[], int | None], logger: logging.Logger) -> int:
     by its name: their texts may hold a value.
     """
     quiet()
+    log_printable_text()
     try:
+        _need_stdout()
         return run() or 0
     except click.exceptions.Exit as done:
         return done.exit_code
     except Interrupted as interrupted:
         logger.warning("Interrupted; the state is safe and the next run goes on from it")
         return interrupted.exit_code
-    except BrokenPipeError:
-        # The interpreter would complain when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except ConfigValidationError as error:
-        for problem in error.errors:
-            logger.error("Settings: %s", _without_value(problem))  # noqa: TRY400
-    except SettingsError as error:
-        logger.error("Settings: %s", error)  # noqa: TRY400
-    except NudgescribeError as error:
-        logger.error("%s", error)  # noqa: TRY400 (no traceback)
-        return error.exit_code
     except Exception as error:  # noqa: BLE001
-        logger.error("%s", _unexpected(error))  # noqa: TRY400
-    return 1
+        for text in _last_words(error):
+            logger.error("%s", text)  # noqa: TRY400 (no traceback)
+        return error.exit_code if isinstance(error, NudgescribeError) else 1
+
+
+def _last_words(error: Exception) -> Iterable[object]:
+    """Return what is logged of an error that ends a command."""
+    match error:
+        case BrokenPipeError():
+            # The interpreter would complain when it flushes stdout at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return [MachineError("What reads the standard output has ended")]
+        case ConfigValidationError():
+            return [f"Settings: {_without_value(problem)}" for problem in error.errors]
+        case InvalidSettingsError():
+            return [f"Settings: {problem}" for problem in error.problems]
+        case SettingsError():
+            return [f"Settings: {error}"]
+        case NudgescribeError():
+            return [error]
+        case _:
+            return [_unexpected(error)]
 
 
 def reported(
@@ -105,7 +123,21 @@ def _unexpected(error: Exception) -> object:
     if isinstance(error, OSError) and error.errno in MACHINE:
         return MachineError(f"The machine cannot write ({reason(error)})")
     places = "".join(traceback.format_tb(error.__traceback__))
-    return f"A defect in this package ({type(error).__name__})\n{places}"
+    return Lines(f"A defect in this package ({type(error).__name__})\n{places}")
+
+
+def _need_stdout() -> None:
+    """Make sure that messages can be written, and that printing to stderr is possible.
+
+    Raises:
+        MachineError: when standard output is closed: its number would be given to another file
+            or connection, which messages would then go to.
+    """
+    if sys.stderr is None:  # closed, too
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    if sys.stdout is None:
+        problem = "Standard output is closed"
+        raise MachineError(problem, advice="Connect it to a loader, a file or /dev/null.")
 
 
 def leave(code: int) -> NoReturn:

@@ -38,6 +38,19 @@ class SettingsError(NudgescribeError):
     """A setting is unusable; found before the first request."""
 
 
+class InvalidSettingsError(SettingsError):
+    """Several settings are unusable.
+
+    Attributes:
+        problems: A sentence or two for each: setting, what was found, what is allowed.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """Say all of them."""
+        self.problems = tuple(problems)
+        super().__init__(" ".join(problems).rstrip("."))
+
+
 class MachineError(NudgescribeError):
     """The machine cannot do something: its disk is full, or this user may not write."""
 

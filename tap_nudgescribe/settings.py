@@ -81,7 +81,7 @@ CONNECTION_SETTINGS = (
     ),
     th.Property(
         "request_timeout_seconds",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=86_400),
         default=60,
         title="Request timeout",
         description=(
@@ -91,7 +91,7 @@ CONNECTION_SETTINGS = (
     ),
     th.Property(
         "max_tries",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=100),
         default=6,
         title="Tries",
         description="How often a request that is safe to repeat is sent before it fails.",
@@ -105,13 +105,13 @@ CONNECTION_SETTINGS = (
     ),
     th.Property(
         "max_requests_per_second",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=100_000),
         title="Request budget",
         description="Upper bound on requests a second, over all streams. Unbounded when not set.",
     ),
     th.Property(
         "max_answer_mib",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=65_536),
         default=256,
         title="Largest answer",
         description="Mebibytes that an answer of the API may have, after decompression.",
@@ -184,7 +184,7 @@ TAP_SETTINGS = (
     ),
     th.Property(
         "lookback_days",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=36_500),
         default=0,
         title="Lookback days",
         description="Incremental streams start this many days before their bookmark.",
@@ -260,7 +260,7 @@ TAP_SETTINGS = (
     ),
     th.Property(
         "batch_file_mib",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_048_576),
         default=256,
         title="Batch file size",
         description=(
@@ -280,7 +280,7 @@ TAP_SETTINGS = (
     ),
     th.Property(
         "publish_timeout_seconds",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=604_800),
         default=900,
         title="Publish timeout",
         description="Seconds to wait for the files of a campaign that this run published.",
@@ -439,14 +439,14 @@ TARGET_SETTINGS = (
     ),
     th.Property(
         "batch_size_rows",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=10_000_000),
         default=10_000,
         title="Batch size in rows",
         description="Most rows of one upload.",
     ),
     th.Property(
         "batch_size_bytes",
-        th.IntegerType(minimum=1024),
+        th.IntegerType(minimum=1024, maximum=2**31),
         default=8 * 1024 * 1024,
         title="Batch size in bytes",
         description="Most bytes of one upload; a single row may be larger.",
@@ -537,7 +537,7 @@ TARGET_SETTINGS = (
     ),
     th.Property(
         "confirm_timeout_seconds",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=604_800),
         default=900,
         title="Confirmation timeout",
         description="Seconds until queued rows must have arrived, or a rerun be made.",

@@ -18,15 +18,17 @@ from typing_extensions import override
 from tap_nudgescribe.bookmarks import Bookmark
 from tap_nudgescribe.errors import ApiError
 from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader, nullable
+from tap_nudgescribe.stream_map_checks import StreamMapError
 from tap_nudgescribe.tallies import Tally
 from tap_nudgescribe.timestamps import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from singer_sdk.helpers import types
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
+    from singer_sdk.singerlib import RecordMessage
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.batch_files import BatchFiles
@@ -132,6 +134,30 @@ class NudgescribeStream(Stream):
     def typed_columns(self) -> Mapping[str, Any]:
         """Return the properties of the SCHEMA message that are not read from a row's keys."""
         return {}
+
+    @override
+    def _sync_records(
+        self, context: types.Context | None = None, *, write_messages: bool = True
+    ) -> Generator[dict[str, Any], Any, Any]:
+        """Read the stream; when a stream map fails, the other streams go on."""
+        with self.failures.part(self.name, "the whole stream"):
+            yield from super()._sync_records(context, write_messages=write_messages)
+
+    @override
+    def _generate_record_messages(
+        self, record: types.Record
+    ) -> Generator[RecordMessage, None, None]:
+        """Yield the messages of a record.
+
+        Raises:
+            StreamMapError: when an expression of stream_maps fails for it.
+        """
+        try:
+            yield from super()._generate_record_messages(record)
+        except Exception as error:
+            if not self.needs_each_record():
+                raise
+            raise StreamMapError(error) from None
 
     @cached_property
     def reader(self) -> RecordReader:

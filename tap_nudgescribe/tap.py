@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
+from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from typing_extensions import override
 
 from tap_nudgescribe.bookmarks import had_reruns
+from tap_nudgescribe.catalog_input import checked_catalog, selects_a_stream
+from tap_nudgescribe.checked_settings import CheckedSettings
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
+from tap_nudgescribe.input_files import read_json_object
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import BATCH_COMPRESSIONS, BATCH_DESCRIPTION, TAP_SETTINGS
+from tap_nudgescribe.settings_checks import batch_problems, date_problems, storage_problems
+from tap_nudgescribe.state_input import check_state, unwrapped_state
+from tap_nudgescribe.stream_map_checks import stream_map_problems
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from singer_sdk import Stream
@@ -34,10 +41,12 @@ if TYPE_CHECKING:
 
 PACKAGE = "nudgescribe-meltano"
 
+CORRECT_MAPS = "Correct the setting stream_maps."
+
 logger = logging.getLogger("tap-nudgescribe")
 
 
-class TapNudgescribe(Tap):
+class TapNudgescribe(CheckedSettings, Tap):
     """Singer tap for the Nudgescribe customer-messaging platform."""
 
     name = "tap-nudgescribe"
@@ -46,6 +55,62 @@ class TapNudgescribe(Tap):
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TAP_SETTINGS).to_dict()
     _state_before: Mapping[str, Any] | None = None
     """What the run began with; None before it has."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Any = None,  # noqa: ANN401 (as the SDK takes it)
+        state: Any = None,  # noqa: ANN401 (as the SDK takes it)
+        **options: Any,  # noqa: ANN401 (those of the SDK)
+    ) -> None:
+        """Read settings, catalog and state; nothing is sent for that if there is a catalog.
+
+        Raises:
+            SettingsError: for any of them that cannot be used.
+        """
+        if isinstance(catalog, dict):
+            catalog = checked_catalog(catalog, _stream_types())
+        if state is not None:
+            state = _checked_state(state)
+        super().__init__(catalog=catalog, state=state, **options)
+
+    @classmethod
+    @override
+    def settings_problems(cls, config: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with settings that each have the right type."""
+        from tap_nudgescribe.client import NudgescribeClient  # noqa: PLC0415 (fast start-up)
+
+        yield from date_problems(config)
+        root = config.get("message_storage_root")
+        yield from storage_problems("message_storage_root", root, folders=False)
+        yield from batch_problems(config.get("batch_config"))
+        yield from stream_map_problems(config, _stream_types())
+        if config.get("api_key"):
+            NudgescribeClient.from_config(config)  # refuses what cannot work
+
+    @override
+    def _reset_state_progress_markers(self) -> None:
+        """Leave the state alone: this tap has no such markers."""
+
+    @override
+    def setup_mapper(self) -> None:
+        """Reconcile the catalog with the streams, then apply stream_maps to its schemas.
+
+        Raises:
+            SettingsError: when they do not fit a stream.
+        """
+        self._reconcile_catalog()
+        try:
+            super().setup_mapper()
+        except StreamMapConfigError as error:
+            # Its text has names of streams and properties; only these two have no expression.
+            text = str(error).rstrip(".")
+            quoted = text if text.startswith(("Invalid key", "Removing key")) else "It is not valid"
+            problem = f"stream_maps: {quoted}"
+            raise SettingsError(problem, advice=CORRECT_MAPS) from None
+        except (MapExpressionError, NotImplementedError, TypeError, AttributeError) as error:
+            problem = f"stream_maps cannot be used ({type(error).__name__})"
+            raise SettingsError(problem, advice=CORRECT_MAPS) from None
 
     @classmethod
     @override
@@ -96,12 +161,6 @@ class TapNudgescribe(Tap):
             streams.RunMessages(self),
             PublishedMessages(self, self._message_headers()),
         ]
-
-    @override
-    def setup_mapper(self) -> None:
-        """Reconcile the catalog with the streams, before its schemas are taken for messages."""
-        self._reconcile_catalog()
-        super().setup_mapper()
 
     def _reconcile_catalog(self) -> None:
         if self.input_catalog is None:
@@ -186,6 +245,10 @@ class TapNudgescribe(Tap):
         Raises:
             SettingsError: for settings that contradict each other.
         """
+        if not self._selects_a_stream:
+            problem = "The catalog selects no stream, so nothing would be read"
+            advice = 'Select one: "selected": true in its metadata with an empty breadcrumb.'
+            raise SettingsError(problem, advice=advice)
         self._refuse_mapped_batches()
         self._state_before = deepcopy(self.state)
         self.account.had_reruns = had_reruns(self.state.get("bookmarks", {}))
@@ -231,6 +294,10 @@ class TapNudgescribe(Tap):
                     DECIMAL_DIGITS,
                     DECIMAL_PLACES,
                 )
+
+    @property
+    def _selects_a_stream(self) -> bool:
+        return self.input_catalog is None or selects_a_stream(self.input_catalog)
 
     def report(self) -> RunReport:
         """Return what there is to tell of the run: of every selected stream, if it began."""
@@ -285,8 +352,6 @@ class TapNudgescribe(Tap):
             cls.print_about(about_format)
             return
         tell_types_only(logger)
-        import json  # noqa: PLC0415 (only a run needs it)
-
         tap: TapNudgescribe | None = None
 
         def build() -> TapNudgescribe:
@@ -296,8 +361,8 @@ class TapNudgescribe(Tap):
                 parse_env_config=config.parse_env,
                 # What is to be checked need not be fit to be discovered.
                 setup_mapper=not check,
-                state=json.load(state) if state else None,
-                catalog=json.load(catalog) if catalog else None,
+                state=read_json_object(state, "The state") if state else None,
+                catalog=read_json_object(catalog, "The catalog") if catalog else None,
             )
             return tap
 
@@ -329,6 +394,11 @@ class TapNudgescribe(Tap):
     def get_singer_command(cls) -> click.Command:
         """Add ``--check`` and ``--report`` to the SDK's command."""
         command = super().get_singer_command()
+        for param in command.params:
+            if param.name in {"state", "catalog"}:
+                # Read by this package, so that an error in a file is one sentence.
+                param.type = click.STRING
+                cast("click.Option", param).metavar = "FILE"
         command.params.append(REPORT_OPTION)
         command.params.append(
             click.Option(
@@ -338,6 +408,39 @@ class TapNudgescribe(Tap):
             )
         )
         return command
+
+
+@cache
+def _stream_types() -> dict[str, type[NudgescribeStream]]:
+    """Return the classes of all streams by name."""
+    from tap_nudgescribe import streams  # noqa: PLC0415 (fast start-up)
+    from tap_nudgescribe.messages import PublishedMessages  # noqa: PLC0415 (fast start-up)
+
+    types: tuple[type[NudgescribeStream], ...] = (
+        streams.Workspaces,
+        streams.CustomerGroups,
+        streams.ProfileFields,
+        streams.Customers,
+        streams.Campaigns,
+        streams.CampaignRuns,
+        streams.RunMessages,
+        PublishedMessages,
+    )
+    return {vars(kind)["name"]: kind for kind in types}
+
+
+def _checked_state(state: object) -> dict[str, Any]:
+    """Return a state that this tap has written, without its envelope.
+
+    Raises:
+        SettingsError: for any other.
+    """
+    found = unwrapped_state(state)
+    types = _stream_types()
+    foreign = check_state(found, {name: kind.bookmarked for name, kind in types.items()})
+    if foreign:
+        logger.warning("The state has bookmarks of unknown streams: %s", ", ".join(foreign))
+    return found
 
 
 def _check(tap: TapNudgescribe) -> int:

@@ -22,12 +22,15 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from typing_extensions import override
 
+from tap_nudgescribe.catalog_input import read_catalog
+from tap_nudgescribe.checked_settings import CheckedSettings
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import REPORT_OPTION, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
+from tap_nudgescribe.settings_checks import storage_problems
 from tap_nudgescribe.writer import write_block
 from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.canonical import InputError
@@ -47,7 +50,7 @@ from target_nudgescribe.stream_names import StreamNames
 from target_nudgescribe.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from singer_sdk import Sink
@@ -85,7 +88,7 @@ class Errand:
         return "ledger seeded" if self.seed else "rejects sent again"
 
 
-class TargetNudgescribe(Target):
+class TargetNudgescribe(CheckedSettings, Target):
     """Singer target for the Nudgescribe customer-messaging platform."""
 
     name = "target-nudgescribe"
@@ -131,6 +134,13 @@ class TargetNudgescribe(Target):
         super().append_builtin_config(config_jsonschema)
         for name in ("add_record_metadata", "load_method"):
             config_jsonschema["properties"].pop(name, None)
+
+    @classmethod
+    @override
+    def settings_problems(cls, config: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with settings that each have the right type."""
+        yield from storage_problems("state_uri", config["state_uri"], folders=True)
+        NudgescribeClient.from_config(config)  # refuses what cannot work
 
     # What a run shares
 
@@ -501,9 +511,8 @@ class TargetNudgescribe(Target):
                 config=config.config, parse_env_config=config.parse_env, errand=Errand(**errand)
             )
             if only_check:
-                return check(
-                    target.workspace, target.config, json.load(catalog or io.StringIO("{}"))
-                )
+                found = read_catalog(catalog) if catalog else {}
+                return check(target.workspace, target.config, found)
             return target.run(file_input)
 
         leave(reported(run, cls, report, cls.logger, lambda: target.report() if target else None))
@@ -528,7 +537,7 @@ class TargetNudgescribe(Target):
             ),
             click.Option(
                 ["--catalog"],
-                type=click.File("r"),
+                metavar="FILE",
                 help="A tap's catalog whose streams --check compares with the workspace.",
             ),
             click.Option(

@@ -183,9 +183,9 @@ def test_wrong_credentials_are_not_told(bench: Bench, secret: str) -> None:
         ("tap", {"api_key": "canary\n"}),
         ("tap", {"user_agent": "canary\r\nX: y"}),
         ("tap", {"api_url": "https://user:canary@example.org/v1"}),
-        ("tap", {"max_tries": "canary", "password": ["canary"]}),
+        ("tap", {"max_tries": "canary@1", "password": ["canary"]}),
         ("target", {"api_key": "canary\n"}),
-        ("target", {"mode": "canary", "api_code": {"canary": 1}}),
+        ("target", {"mode": "canary@1", "api_code": {"canary": 1}}),
     ],
 )
 def test_wrong_settings_are_named_and_not_quoted(

@@ -171,7 +171,7 @@ def test_no_secret_and_no_customer_value_reaches_a_log_an_error_or_the_state(
     [
         ({"password": "canary-wrong"}, "The log-in is refused"),
         ({"api_key": "canary-wrong"}, "The log-in is refused"),
-        ({"password": 5}, "password does not have the type"),
+        ({"password": 5}, "password is a number"),
         ({"api_url": "http://192.0.2.1/v1"}, "http:// to another machine"),
         ({"ca_bundle": "nowhere.pem"}, "ca_bundle"),
         ({"start_date": "yesterday"}, "start_date"),
