@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -49,8 +50,8 @@ NOT_REACHED = "*"
 The bookmark has moved on by then, so it does not say any more which of their runs are new.
 """
 
-SAMPLED_CAMPAIGNS = 5
-"""From how many of the latest campaigns discovery reads the header of a file."""
+SAMPLED_CAMPAIGNS = 20
+"""From how many of the latest campaigns discovery reads headers."""
 
 PIECES_AHEAD = 8
 """How many blocks of a file may have been parsed and not used yet."""
@@ -68,6 +69,8 @@ MOST_NAMES = 50
 """So many names are logged."""
 
 Made = TypeVar("Made")
+
+logger = logging.getLogger("tap-nudgescribe")
 
 SAMPLING = CsvOptions(encoding_errors="replace")
 """Discovery reads headers; what is wrong with a file is said when its rows are read."""
@@ -520,24 +523,44 @@ def _published_runs(campaign: Row, rows: list[Row]) -> list[Run]:
 
 
 def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
-    """Return the header names in the first file of each of the latest published campaigns.
+    """Return the header names in the first and the last file of the latest published campaigns.
 
     Raises:
         ApiError: when the campaigns cannot be listed. A file that fails is left out.
     """
     source = message_source(account, config)
     campaigns = sorted(filter(is_published, account.campaigns()), key=_published, reverse=True)
-    headers: dict[str, None] = {}
-    for campaign in campaigns[:SAMPLED_CAMPAIGNS]:
-        try:
-            run = Run(campaign["campaign_id"], _run_number(campaign), current=True)
-            if source.count(run):
-                file = MessageCsv(source.open(run, 1), SAMPLING)
-                with closing(file):
-                    headers |= dict.fromkeys(file.header)
-        except ApiError:
-            continue
-    return list(headers)
+    sampled = campaigns[:SAMPLED_CAMPAIGNS]
+    found = list(
+        ordered_map(
+            partial(_headers_of, source),
+            sampled,
+            parallel=account.client.options.max_parallel_requests,
+        )
+    )
+    logger.info(
+        "Message columns are those of a sample: %d files of %d of %d published campaigns. The "
+        "setting message_columns names further ones",
+        sum(map(len, found)),
+        len(sampled),
+        len(campaigns),
+    )
+    return list(dict.fromkeys(name for headers in found for header in headers for name in header))
+
+
+def _headers_of(source: MessageSource, campaign: Row) -> list[list[str]]:
+    """Return the headers of the first and the last file of a campaign's current run."""
+    headers: list[list[str]] = []
+    with suppress(ApiError):
+        run = Run(campaign["campaign_id"], _run_number(campaign), current=True)
+        count = source.count(run)
+        for number in sorted({1, count}) if count else []:
+            with (
+                suppress(ApiError),
+                closing(MessageCsv(source.open(run, number), SAMPLING)) as file,
+            ):
+                headers.append(file.header)
+    return headers
 
 
 def _run_number(campaign: Row) -> int:

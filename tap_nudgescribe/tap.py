@@ -43,6 +43,9 @@ PACKAGE = "nudgescribe-meltano"
 
 CORRECT_MAPS = "Correct the setting stream_maps."
 
+POSTGRES_COLUMNS = 1600
+"""Columns of a table of Postgres, of which its loaders need some for themselves."""
+
 logger = logging.getLogger("tap-nudgescribe")
 
 
@@ -151,7 +154,7 @@ class TapNudgescribe(CheckedSettings, Tap):
         from tap_nudgescribe import streams  # noqa: PLC0415 (fast start-up)
         from tap_nudgescribe.messages import PublishedMessages  # noqa: PLC0415 (fast start-up)
 
-        return [
+        found: list[Stream] = [
             streams.Workspaces(self),
             streams.CustomerGroups(self),
             streams.ProfileFields(self),
@@ -161,6 +164,10 @@ class TapNudgescribe(CheckedSettings, Tap):
             streams.RunMessages(self),
             PublishedMessages(self, self._message_headers()),
         ]
+        if self.input_catalog is None:
+            for stream in found:
+                _warn_of_width(stream.name, len(stream.schema["properties"]))
+        return found
 
     def _reconcile_catalog(self) -> None:
         if self.input_catalog is None:
@@ -250,6 +257,7 @@ class TapNudgescribe(CheckedSettings, Tap):
             advice = 'Select one: "selected": true in its metadata with an empty breadcrumb.'
             raise SettingsError(problem, advice=advice)
         self._refuse_mapped_batches()
+        self._warn_of_wide_streams()
         self._state_before = deepcopy(self.state)
         self.account.had_reruns = had_reruns(self.state.get("bookmarks", {}))
         if isinstance(self.message_writer, BlockWriter):
@@ -324,6 +332,14 @@ class TapNudgescribe(CheckedSettings, Tap):
                 )
                 advice = "Leave one of them out, or deselect the stream."
                 raise SettingsError(problem, advice=advice)
+
+    def _warn_of_wide_streams(self) -> None:
+        """Warn of selected streams that have too many selected columns for some warehouses."""
+        if self.input_catalog is None:
+            return  # discovery has warned
+        for stream in cast("dict[str, NudgescribeStream]", self.streams).values():
+            if stream.selected:
+                _warn_of_width(stream.name, len(stream.selected_properties))
 
     def _write_last_state(self) -> None:
         """Write the state as it is: it never claims what has not been written before it."""
@@ -441,6 +457,19 @@ def _checked_state(state: object) -> dict[str, Any]:
     if foreign:
         logger.warning("The state has bookmarks of unknown streams: %s", ", ".join(foreign))
     return found
+
+
+def _warn_of_width(stream: str, columns: int) -> None:
+    if columns > POSTGRES_COLUMNS:
+        logger.warning(
+            "The stream %s has %d columns. A table of Postgres holds at most %d, and fewer when "
+            "they are wide. Deselect columns until there are fewer: their values stay in profile "
+            "(customers); those of message columns that are taken out of the catalog stay in "
+            "_extra (published_messages)",
+            stream,
+            columns,
+            POSTGRES_COLUMNS,
+        )
 
 
 def _check(tap: TapNudgescribe) -> int:

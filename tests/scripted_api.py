@@ -191,9 +191,13 @@ def _logged() -> Any:
     handler = logging.StreamHandler(text)
     root = logging.getLogger()
     root.addHandler(handler)
+    ours = logging.getLogger("tap-nudgescribe")
+    level = ours.level
+    ours.setLevel(logging.INFO)
     try:
         yield text
     finally:
+        ours.setLevel(level)
         root.removeHandler(handler)
 
 
