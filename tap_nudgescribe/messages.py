@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import time
 from collections import Counter
 from contextlib import closing, suppress
@@ -18,7 +16,14 @@ from typing_extensions import override
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.columns import column_names, columns_of
-from tap_nudgescribe.errors import ApiError, ContractError, MessageFileError, SettingsError
+from tap_nudgescribe.errors import ContractError, MessageFileError, SettingsError
+from tap_nudgescribe.message_columns import (
+    SAMPLED_CAMPAIGNS,
+    column_schema,
+    listed,
+    sampled_headers,
+    titles,
+)
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
 from tap_nudgescribe.message_rows import KINDS, Fitting, Kind, Rows, kind_for, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
@@ -50,9 +55,6 @@ NOT_REACHED = "*"
 The bookmark has moved on by then, so it does not say any more which of their runs are new.
 """
 
-SAMPLED_CAMPAIGNS = 20
-"""From how many of the latest campaigns discovery reads headers."""
-
 PIECES_AHEAD = 8
 """How many blocks of a file may have been parsed and not used yet."""
 
@@ -62,18 +64,7 @@ MAKERS = min(2, os.cpu_count() or 1)
 ROWS_AT_ONCE = 10_000
 """How many rows are turned into messages at once, at most: a bound for very short rows."""
 
-HEADER_NAME = re.compile(r"[A-Za-z_][A-Za-z _-]{0,35}[0-9]{0,3}")
-"""What a column's name looks like in a log: not a text, an address or a number."""
-
-MOST_NAMES = 50
-"""So many names are logged."""
-
 Made = TypeVar("Made")
-
-logger = logging.getLogger("tap-nudgescribe")
-
-SAMPLING = CsvOptions(encoding_errors="replace")
-"""Discovery reads headers; what is wrong with a file is said when its rows are read."""
 
 LINEAGE: Properties = {
     "workspace_id": {"type": ["string", "null"], "description": "Workspace of the campaign"},
@@ -128,22 +119,10 @@ class PublishedMessages(NudgescribeStream):
     def fixed_properties(cls) -> Collection[str]:
         return LINEAGE.keys()
 
-    @classmethod
-    def with_columns(cls, schema: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a catalog's schema with a column for each of the setting ``message_columns``."""
-        given: Mapping[str, Any] = schema["properties"]
-        known = columns_of(config.get("message_columns") or (), _titles(given))
-        new = column_names(
-            [name for name in config.get("message_columns") or () if name not in known],
-            reserved=[*LINEAGE, EXTRA, *given],
-        )
-        added = {column: column_schema(name, column, config) for name, column in new.items()}
-        return {**schema, "properties": {**given, **added}}
-
     @cached_property
     def _titles(self) -> dict[str, str | None]:
         """The header name of each message column."""
-        return _titles(self.effective_schema["properties"])
+        return titles(self.effective_schema["properties"], own=(*LINEAGE, EXTRA))
 
     @cached_property
     def _kinds(self) -> dict[str, Kind]:
@@ -411,16 +390,12 @@ class PublishedMessages(NudgescribeStream):
     def _report_misfits(self) -> None:
         self.progress.close()
         if self._only_here:
-            names = [name for name in sorted(self._only_here) if HEADER_NAME.fullmatch(name)]
             self.logger.warning(
                 "%d message columns are not in the catalog; their values are in %s. To give them "
-                "columns, add their names to the setting message_columns: %s%s",
+                "columns, add their names to the setting message_columns: %s",
                 len(self._only_here),
                 EXTRA,
-                encoder.encode(names[:MOST_NAMES]).decode(),
-                f" and {rest} others"
-                if (rest := len(self._only_here) - len(names[:MOST_NAMES]))
-                else "",
+                listed(self._only_here),
             )
         if self._strange_headers:
             self.logger.warning(
@@ -462,21 +437,6 @@ class PublishedMessages(NudgescribeStream):
                 "%d characters U+0000 in message files were replaced by U+FFFD",
                 self._oddities.nul,
             )
-
-
-def column_schema(header: str, column: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON schema of a message column, of the type that the settings give it."""
-    types = config.get("message_column_types") or {}
-    return {**KINDS[types.get(column, "string")].schema, "title": header}
-
-
-def _titles(properties: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the title of each message column in a schema."""
-    return {
-        column: schema.get("title")
-        for column, schema in properties.items()
-        if column not in LINEAGE and column != EXTRA
-    }
 
 
 def message_source(account: Account, config: Mapping[str, Any]) -> MessageSource:
@@ -528,39 +488,17 @@ def sample_headers(account: Account, config: Mapping[str, Any]) -> list[str]:
     Raises:
         ApiError: when the campaigns cannot be listed. A file that fails is left out.
     """
-    source = message_source(account, config)
     campaigns = sorted(filter(is_published, account.campaigns()), key=_published, reverse=True)
-    sampled = campaigns[:SAMPLED_CAMPAIGNS]
-    found = list(
-        ordered_map(
-            partial(_headers_of, source),
-            sampled,
-            parallel=account.client.options.max_parallel_requests,
-        )
+    runs = []
+    for campaign in campaigns[:SAMPLED_CAMPAIGNS]:
+        with suppress(ContractError):
+            runs.append(Run(campaign["campaign_id"], _run_number(campaign), current=True))
+    return sampled_headers(
+        message_source(account, config),
+        runs,
+        campaigns=len(campaigns),
+        parallel=account.client.options.max_parallel_requests,
     )
-    logger.info(
-        "Message columns are those of a sample: %d files of %d of %d published campaigns. The "
-        "setting message_columns names further ones",
-        sum(map(len, found)),
-        len(sampled),
-        len(campaigns),
-    )
-    return list(dict.fromkeys(name for headers in found for header in headers for name in header))
-
-
-def _headers_of(source: MessageSource, campaign: Row) -> list[list[str]]:
-    """Return the headers of the first and the last file of a campaign's current run."""
-    headers: list[list[str]] = []
-    with suppress(ApiError):
-        run = Run(campaign["campaign_id"], _run_number(campaign), current=True)
-        count = source.count(run)
-        for number in sorted({1, count}) if count else []:
-            with (
-                suppress(ApiError),
-                closing(MessageCsv(source.open(run, number), SAMPLING)) as file,
-            ):
-                headers.append(file.header)
-    return headers
 
 
 def _run_number(campaign: Row) -> int:

@@ -175,12 +175,16 @@ class TapNudgescribe(CheckedSettings, Tap):
         from singer_sdk.singerlib import Schema  # noqa: PLC0415 (fast start-up)
 
         from tap_nudgescribe import streams  # noqa: PLC0415 (fast start-up)
+        from tap_nudgescribe.message_columns import (  # noqa: PLC0415 (fast start-up)
+            with_named_columns,
+        )
         from tap_nudgescribe.messages import PublishedMessages  # noqa: PLC0415 (fast start-up)
 
         for entry in self.input_catalog.values():
             if entry.tap_stream_id == "published_messages":
                 schema = PublishedMessages.reconciled(entry.schema.to_dict())
-                entry.schema = Schema.from_dict(PublishedMessages.with_columns(schema, self.config))
+                own = PublishedMessages.complete_properties()
+                entry.schema = Schema.from_dict(with_named_columns(schema, self.config, own=own))
             elif kind := streams.STREAMS.get(entry.tap_stream_id):
                 entry.schema = Schema.from_dict(kind.reconciled(entry.schema.to_dict()))
 

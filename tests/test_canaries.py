@@ -238,7 +238,7 @@ def test_a_stream_map_that_fails_quotes_no_record(bench: Bench, expression: str)
     "place",
     [
         "tap_nudgescribe.client:NudgescribeClient._send",
-        "tap_nudgescribe.envelopes:read_rows",
+        "tap_nudgescribe.envelopes:read_list",
         "tap_nudgescribe.record_lines:lines",
         "tap_nudgescribe.message_csv:_CleanText._mended",
         "tap_nudgescribe.message_csv:_fields",

@@ -128,8 +128,7 @@ def test_any_bytes_are_a_message_file_or_an_error(
 @given(answer=JSON, key=st.sampled_from(["rows", "x", "pages"]))
 def test_any_json_is_an_answer_or_an_error(answer: Any, key: str) -> None:
     try:
-        rows = envelopes.read_rows("op", answer, key=key, required=["id"])
-        assert all("id" in row for row in rows)
+        assert isinstance(envelopes.read_list("op", answer, key=key), list)
     except ContractError as error:
         assert "example" not in str(error)
     for read, kind in ((envelopes.read_count, int), (envelopes.read_text, str)):
