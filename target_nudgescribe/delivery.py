@@ -232,10 +232,10 @@ class Delivery:
 
     def _tell_failed(self, batch: Batch, verdict: Verdict, failed: int) -> None:
         """Say once a batch why rows that are refused are not rejected for good."""
-        if verdict.stopped:
-            why = "so much of the batch is refused that the rows were not all tried alone"
-        elif not verdict.taken:
+        if not verdict.taken:
             why = "the API took no row of the batch, so that the rows may not be the cause"
+        elif verdict.stopped:
+            why = "so much of the batch is refused that the rows were not all tried alone"
         else:
             why = "the API took no row with the same columns after them"
         logger.error(

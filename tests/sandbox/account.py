@@ -139,6 +139,9 @@ class Account:
         queue_wait: Requests to come before a queued upload is applied.
         upload_bytes: Most bytes of an upload; with more the API answers 413.
         problems_listed: Most problems that the refusal of an upload names.
+        row_numbers: How it numbers their rows, and
+        upload_answers: what an upload that is taken is answered: keys of the tables in
+            :mod:`tests.sandbox.dialects`.
         key_dialect: What is done to values of unique identifiers: ``exact`` keeps them, ``trimmed``
             and ``lower`` keep them without outer spaces, and in lower case.
         numeric_ids: Whether identifiers are whole numbers in JSON, and those made from now on.
@@ -157,6 +160,8 @@ class Account:
     queue_wait: int = 3
     upload_bytes: int = 100_000_000
     problems_listed: int = 100
+    row_numbers: str = "from one"
+    upload_answers: str = "plain"
     key_dialect: Literal["exact", "trimmed", "lower"] = "exact"
     numeric_ids: bool = False
     rerun_enabled: bool = True

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from tests.sandbox.account import Account, Customer, Field, Group, Job, Value
+from tests.sandbox.dialects import ANSWERS, ROW_NUMBERS
 from tests.sandbox.formats import is_amount, is_date, is_number
 from tests.sandbox.refusals import Refusal
 
@@ -62,8 +63,9 @@ def upload(
             for problem in _check_row(number, row, fields, known)
         ]
     if problems:
-        listed = problems[: account.problems_listed]
+        listed = ROW_NUMBERS[account.row_numbers](problems[: account.problems_listed])
         raise Refusal("bad_request", f"canary: {len(problems)} problems", listed)
+    answered = ANSWERS[account.upload_answers]
     answer: dict[str, object] = {"message": "The data are valid", "accepted": len(rows)}
     if validate_only:
         return answer
@@ -71,9 +73,9 @@ def upload(
     if len(rows) > account.queue_above:
         job = Job(account.new_id(), group.customer_group_id, typed, account.queue_wait)
         account.jobs.append(job)
-        return answer | {"message": "The data are queued", "job_id": job.job_id}
+        return answered(answer | {"message": "The data are queued", "job_id": job.job_id})
     created, updated = _apply(account, group, typed)
-    return answer | {"message": "Done", "created": created, "updated": updated}
+    return answered(answer | {"message": "Done", "created": created, "updated": updated})
 
 
 def work(account: Account) -> None:
