@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import NudgescribeError, SettingsError
 from target_nudgescribe import ledger as books
-from target_nudgescribe.batches import joined
+from target_nudgescribe.batches import joined, taken
 from target_nudgescribe.csv_lines import csv_lines
 from target_nudgescribe.fingerprints import folded_prints, key_prints, row_prints
 from target_nudgescribe.mapping import MappedField, StreamMap
@@ -52,12 +53,19 @@ class HeldPage:
         folded: :func:`folded_prints` of each customer's key.
         prints: Print of each customer's comparable fields.
         customer_ids: The API's id of each customer; blank where it has no usable one.
+        cells: Their fields in the form in which they would be sent.
     """
 
     keys: NDArray[np.uint64]
     folded: NDArray[np.uint64]
     prints: NDArray[np.uint64]
     customer_ids: list[str]
+    cells: pa.Table
+
+    @cached_property
+    def key_bytes(self) -> list[bytes]:
+        """Print of each customer's key, as bytes."""
+        return [key.tobytes() for key in self.keys]
 
 
 def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint64]:
@@ -111,6 +119,7 @@ def held(
             folded_prints(keys),
             comparable_prints(cells, names),
             [customer["customer_id"] for customer in customers],
+            cells,
         )
 
 
@@ -228,28 +237,51 @@ def _encrypted_key(workspace: Workspace, key: Sequence[str]) -> list[str]:
 
 
 def _look(route: Route, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready]:
-    """Return what of some batches the account does not show yet."""
-    left = [
-        _unconfirmed(route, work, joined([part for part in waiting if part.names == names]))
+    """Return what of some batches the account does not show yet; read the group once for all."""
+    sought = [
+        _Sought(joined([part for part in waiting if part.names == names]), route)
         for names in dict.fromkeys(part.names for part in waiting)
     ]
+    if not sought:
+        return []
+    names = list(dict.fromkeys(name for each in sought for name in each.names))
+    for page in held(route.workspace, work.group_id, route.mapped.key, names):
+        route.interruption.check()
+        for each in sought:
+            each.compare(page, names)
+    left = [_unconfirmed(route, work, each) for each in sought]
     return [part for part in left if len(part)]
 
 
-def _unconfirmed(route: Route, work: GroupWork, part: Ready) -> Ready:
+class _Sought:
+    """Rows with one set of fields, and which of them the account shows as they were sent."""
+
+    def __init__(self, part: Ready, route: Route) -> None:
+        self.part = part
+        self.names = tuple(n for n in part.names if not route.workspace.fields[n].encrypted)
+        self.there = np.zeros(len(part), bool)
+        # Of several rows for one customer the last was sent last.
+        self.place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
+        self._expected = comparable_prints(part.cells, self.names)
+
+    def compare(self, page: HeldPage, names: Sequence[str]) -> None:
+        """Look for the rows on a page whose prints are of some fields."""
+        places = [self.place_of.get(key) for key in page.key_bytes]
+        found = np.flatnonzero([place is not None for place in places])
+        if not len(found):
+            return
+        prints = page.prints[found]
+        if tuple(names) != self.names:
+            prints = comparable_prints(taken(page.cells, found), self.names)
+        for at, print_ in zip(found.tolist(), prints, strict=True):
+            place = places[at]
+            self.there[place] = (print_ == self._expected[place]).all()
+
+
+def _unconfirmed(route: Route, work: GroupWork, sought: _Sought) -> Ready:
     """Record the rows that the account shows as they were sent, and return the others."""
-    names = tuple(n for n in part.names if not route.workspace.fields[n].encrypted)
-    expected = comparable_prints(part.cells, names)
-    # Of several rows for one customer the last was sent last.
-    place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
-    there = np.zeros(len(part), bool)
-    for page in held(route.workspace, work.group_id, route.mapped.key, names):
-        route.interruption.check()
-        for key, found in zip(page.keys, page.prints, strict=True):
-            place = place_of.get(key.tobytes())
-            if place is not None:
-                there[place] = (found == expected[place]).all()
-    last = np.array([place_of[key.tobytes()] for key in part.keys], np.intp)
+    part, there = sought.part, sought.there
+    last = np.array([sought.place_of[key.tobytes()] for key in part.keys], np.intp)
     done = part.take(np.flatnonzero(there))
     work.ledger.record(
         books.new_entries(

@@ -162,6 +162,14 @@ def test_rows_with_different_columns_go_together_in_json(send: Sending) -> None:
     assert send.customers["r-5"].profile["c0"] == "v5"
 
 
+def test_rows_with_different_columns_are_read_back_at_once(send: Sending) -> None:
+    send.sandbox.account.upload_answers = "without figures"
+    sent = send(*ragged(64), create_missing_fields=True)
+    assert sent.outcomes() == {"sent": 64}
+    pages = -(-64 // send.sandbox.account.page_size)
+    assert send.sandbox.count("list_customers") <= 2 * pages + 2
+
+
 def test_a_csv_file_never_holds_a_blank_that_could_clear_a_value(send: Sending) -> None:
     sent = send(*ragged(64), create_missing_fields=True)
     assert sent.outcomes() == {"sent": 64}
