@@ -425,7 +425,10 @@ TARGET_SETTINGS = (
         th.StringType(allowed_values=["multipart", "json"]),
         default="multipart",
         title="Upload encoding",
-        description="Send customers as a CSV file (multipart) or as JSON.",
+        description=(
+            "Send customers as a CSV file (multipart) or as JSON. JSON sends rows with different "
+            "columns together; a CSV file takes an upload for each set of columns."
+        ),
     ),
     th.Property(
         "server_validation",
