@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_nudgescribe.envelopes import NAME
 from tap_nudgescribe.errors import RowProblem, UploadRefusedError
+from tap_nudgescribe.reported_failures import find_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +25,8 @@ MOST_DIGITS = 20
 PROBLEMS = ("errors", "failed", "rejected", "failures", "problems", "invalid")
 """Keys whose list or figure says that something was not taken (``errors`` is assumed)."""
 
-BAD_STATUSES = frozenset({"error", "errors", "failed", "failure", "fail", "rejected", "partial"})
+BAD_STATUSES = frozenset({"rejected", "partial", "partially_accepted", "incomplete"})
+"""Words for an upload of which something was not taken, beside those for any failure."""
 
 Outcome = Literal["done", "queued", "doubtful", "refused"]
 
@@ -86,7 +90,7 @@ def read_upload(answer: object) -> Upload:
         created=known.get("created"),
         updated=known.get("updated"),
         unchanged=known.get("unchanged"),
-        failed=unclear or any(map(_reports_failure, objects)),
+        failed=unclear or find_failure(answer) is not None or any(map(_names_failures, objects)),
         problems=tuple(_problems(objects)),
     )
 
@@ -117,18 +121,16 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, str):
         digits = value.isascii() and value.strip().isdigit() and len(value) < MOST_DIGITS
         return int(value) if digits else None
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         value = int(value)
     known = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return value if known else None  # type: ignore[return-value]
 
 
-def _reports_failure(answer: dict[str, Any]) -> bool:
-    if any(str(answer.get(key, True)).lower() in {"false", "0", "no"} for key in ("success", "ok")):
-        return True
-    if str(answer.get("status")).lower() in BAD_STATUSES:
-        return True
-    return any(_is_something(answer.get(key)) for key in ("error", *PROBLEMS))
+def _names_failures(answer: dict[str, Any]) -> bool:
+    """Say whether an object has rows that were not taken, or a figure of them."""
+    status = str(answer.get("status")).lower()
+    return status in BAD_STATUSES or any(_is_something(answer.get(key)) for key in PROBLEMS)
 
 
 def _is_something(value: object) -> bool:
