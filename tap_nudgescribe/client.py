@@ -291,6 +291,7 @@ class NudgescribeClient:
         text = envelopes.read_text("fetch_message_file", answer, key="csv").encode()
         response = requests.Response()
         response.status_code = requests.codes.ok
+        response.headers["Content-Length"] = str(len(text))
         response.raw = urllib3.HTTPResponse(io.BytesIO(text), preload_content=False)
         return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -122,18 +123,34 @@ class BoundedAdapter(HTTPAdapter):
         return manager
 
 
-def _bounded(pool: Any, answer_seconds: float, admits: Callable[[str], bool]) -> type:  # noqa: ANN401 (urllib3)
+def _bounded(  # noqa: C901 (the methods of one class)
+    pool: Any,  # noqa: ANN401 (urllib3)
+    answer_seconds: float,
+    admits: Callable[[str], bool],
+) -> type:
     """Return a kind of pool whose connections are bounded."""
 
     class Connection(pool.ConnectionCls):  # type: ignore[misc]
         _connecting = False
 
+        _made: socket.socket | None = None
+
         def connect(self) -> None:
             self._connecting = True
             try:
-                super().connect()
+                # A proxy's answer to CONNECT and a handshake may come byte by byte.
+                with ended_after(answer_seconds, self._end_connecting):
+                    super().connect()
             finally:
                 self._connecting = False
+                if self._made is not None:
+                    self._made.close()
+                    self._made = None
+
+        def _end_connecting(self) -> None:
+            if self._made is not None:
+                with suppress(OSError):
+                    self._made.shutdown(socket.SHUT_RDWR)
 
         def send(self, data: Any) -> None:  # noqa: ANN401 (http.client)
             if self.sock is None:
@@ -149,6 +166,8 @@ def _bounded(pool: Any, answer_seconds: float, admits: Callable[[str], bool]) ->
             if self.proxy is None and not admits(made.getpeername()[0]):
                 made.close()
                 raise DownloadRefusedError(FORBIDDEN, operation="storage")
+            # TLS takes over the socket itself, which could not be ended then.
+            self._made = made.dup()
             return made
 
         def getresponse(self) -> Any:  # noqa: ANN401 (urllib3)
@@ -185,3 +204,51 @@ def ended_after(seconds: float, end: Callable[[], object]) -> Iterator[None]:
         timer.cancel()
     if over.is_set():
         raise TimeoutError
+
+
+class Watch:
+    """Ends each read of a response that takes too long, with one thread for all of them.
+
+    A read that brings nothing to its caller can go on for ever while bytes arrive: in the
+    extensions of a chunk, or in trailers.
+
+    Args:
+        seconds: How long a read may take; it is ended before twice as long.
+        end: Ends it, from another thread.
+    """
+
+    def __init__(self, seconds: float, end: Callable[[], object]) -> None:
+        """Watch nothing yet."""
+        self._seconds = seconds
+        self._end = end
+        self._began: float | None = None
+        self._over = False
+        self._closed = threading.Event()
+        threading.Thread(target=self._run, name="nudgescribe-watch", daemon=True).start()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Watch the read of the block.
+
+        Raises:
+            TimeoutError: when it was ended.
+        """
+        self._began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began = None
+            if self._over:
+                raise TimeoutError
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._seconds / 2):
+            began = self._began
+            if began is not None and time.monotonic() - began > self._seconds:
+                self._over = True
+                self._end()
+                return

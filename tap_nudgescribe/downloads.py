@@ -6,15 +6,20 @@ import io
 import time
 import zlib
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import requests
 import urllib3
 
+from tap_nudgescribe.bodies import Body, UnknownEncodingError
+from tap_nudgescribe.connections import Watch
+from tap_nudgescribe.documents import media_type_of
 from tap_nudgescribe.errors import (
     AccessError,
     ContractError,
     NetworkError,
+    RangeRefusedError,
     ServerError,
 )
 
@@ -47,19 +52,32 @@ class Opener(Protocol):
         Args:
             offset: Where to go on, in bytes.
             etag: Which version of the file was begun, if that is known.
+
+        Raises:
+            RangeRefusedError: when the server does not go on there.
         """
 
 
 class Download(io.RawIOBase):
     """A file over HTTP. When the connection breaks, it is opened again and read on.
 
+    It goes on at its offset if the server proves that the file is the same one, by its ETag and
+    by the range that it names. Otherwise it begins again, and the bytes that were already read are
+    skipped if their checksum shows that they are the same. A compressed body always begins again:
+    its offset counts decoded bytes.
+
     Args:
         opener: Opens the file.
-        ranged: Whether it opens the file at the offset. Otherwise the bytes that were already
-            read are skipped, if their checksum shows that they are the same.
-        max_tries: How often a read is tried.
-        pause: Waits after a failed try, whose number (from 1) it is given.
+        ranged: Whether it can open the file at the offset.
+        max_tries: How often a read is tried, and how often a file may be too slow.
+        pause: Waits after a failed try, whose number (from 1) it is given; the seconds that the
+            server asks for, if it does, are the argument ``least``.
         patience: Seconds of waiting in which at least :data:`SLOWEST` bytes each must come.
+
+    Attributes:
+        media_type: Of the file, in lower case; empty if the server does not name it.
+        end_is_known: Whether a file that is cut can be told from one that is not.
+        encoded: Whether the server has sent it with a Content-Encoding.
     """
 
     def __init__(
@@ -68,7 +86,7 @@ class Download(io.RawIOBase):
         *,
         ranged: bool,
         max_tries: int,
-        pause: Callable[[int], None],
+        pause: Callable[..., None],
         patience: float,
     ) -> None:
         """Open the file.
@@ -81,12 +99,18 @@ class Download(io.RawIOBase):
         self._ranged = ranged
         self._max_tries = max_tries
         self._pause = pause
+        self._patience = patience
         self._offset = 0
         self._checksum = 0
         self._etag: str | None = None
         self._length: int | None = None
         self._response: requests.Response | None = None
+        self._body: Body | None = None
+        self._watch: Watch | None = None
         self._pace = _Pace(patience)
+        self.media_type = ""
+        self.end_is_known = True
+        self.encoded = False
         self._persistently(lambda: None)
 
     def readable(self) -> bool:
@@ -103,8 +127,7 @@ class Download(io.RawIOBase):
             return self.readall()
         data = self._persistently(lambda: self._receive(size))
         self._offset += len(data)
-        if not self._ranged:
-            self._checksum = zlib.crc32(data, self._checksum)
+        self._checksum = zlib.crc32(data, self._checksum)
         return data
 
     def readinto(self, buffer: Buffer) -> int:
@@ -118,8 +141,7 @@ class Download(io.RawIOBase):
         """Close the connection; a read that waits in another thread ends at once."""
         super().close()
         if self._response is not None:
-            with suppress(OSError, RuntimeError, ValueError):  # there is none to be ended
-                self._response.raw.shutdown()
+            _shut(self._response)
         self._drop()
 
     def _persistently(self, action: Callable[[], T]) -> T:
@@ -132,21 +154,66 @@ class Download(io.RawIOBase):
             except (NetworkError, ServerError, AccessError) as error:
                 self._drop()
                 # What the API refuses was already tried as often.
-                final = self.closed or number == self._max_tries
-                if final or error.operation not in {OPERATION, STORAGE}:
+                tired = self._max_tries in {number, self._pace.slow}
+                if self.closed or tired or error.operation not in {OPERATION, STORAGE}:
                     raise
-                self._pause(number)
+                if isinstance(error, ServerError) and error.wait is not None:
+                    self._pause(number, least=error.wait)
+                else:
+                    self._pause(number)
         raise AssertionError  # max_tries is at least 1
 
     def _connect(self) -> None:
-        self._response = self._opener(self._offset, self._etag)
-        if not self._offset:
-            self._etag = self._response.headers.get("ETag")
-            length = self._response.headers.get("Content-Length")
-            plain = not self._response.headers.get("Content-Encoding")
-            self._length = int(length) if plain and length and length.isdecimal() else None
-        elif not self._ranged:
-            self._skip()
+        offset = self._offset if self._can_continue else 0
+        if offset:
+            try:
+                self._response = self._opener(offset, self._etag)
+            except RangeRefusedError:
+                offset = 0
+            else:
+                if not self._continues(self._response):
+                    if self._response.status_code != requests.codes.ok:
+                        self._drop()
+                    offset = 0
+        if self._response is None:
+            self._response = self._opener(0, None)
+        try:
+            self._body = Body(self._response)
+        except UnknownEncodingError:
+            problem = "The file has a Content-Encoding that was not asked for"
+            raise ContractError(problem, operation=OPERATION) from None
+        self._watch = Watch(self._patience, partial(_shut, self._response))
+        if not offset:
+            self._note_begin(self._response, self._body)
+            if self._offset:
+                self._skip()
+
+    @property
+    def _can_continue(self) -> bool:
+        """Whether it can be proved that what follows an offset is of the same file."""
+        return self._ranged and not self.encoded and self._etag is not None
+
+    def _continues(self, response: requests.Response) -> bool:
+        """Say whether a response has what follows the offset, of the same file."""
+        begins = f"bytes {self._offset}-"
+        headers = response.headers
+        length = headers.get("Content-Range", "").rpartition("/")[2]
+        return (
+            response.status_code == requests.codes.partial_content
+            and headers.get("Content-Range", "").startswith(begins)
+            and (self._length is None or length in {str(self._length), "*"})
+            and headers.get("ETag", self._etag) == self._etag
+            and not headers.get("Content-Encoding")
+        )
+
+    def _note_begin(self, response: requests.Response, body: Body) -> None:
+        etag = response.headers.get("ETag")
+        self._etag = etag if etag and not etag.startswith("W/") else None
+        length = response.headers.get("Content-Length")
+        self._length = int(length) if not body.encoded and length and length.isdecimal() else None
+        self.encoded = body.encoded
+        self.end_is_known = body.end_is_known
+        self.media_type = media_type_of(response.headers.get("Content-Type"))
 
     def _skip(self) -> None:
         """Read over what was already read.
@@ -158,38 +225,58 @@ class Download(io.RawIOBase):
         while left and (data := self._receive(min(left, SKIPPED_AT_ONCE))):
             left -= len(data)
             checksum = zlib.crc32(data, checksum)
-        if checksum != self._checksum:
+        if left or checksum != self._checksum:
             problem = "The file changed while it was read"
             raise ContractError(problem, operation=OPERATION)
 
     def _receive(self, size: int) -> bytes:
-        assert self._response is not None  # noqa: S101 (it has just been opened)
-        began = time.monotonic()
-        try:
-            # read1 loses nothing of what came before a connection broke.
-            data: bytes = self._response.raw.read1(size, decode_content=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            problem = f"The download broke off ({type(error).__name__})"
-            raise NetworkError(problem, operation=OPERATION) from None
-        self._pace.waited(time.monotonic() - began, len(data))
+        """Return some bytes, none at the end, after as many reads as it takes."""
+        assert self._body is not None  # noqa: S101 (it has just been opened)
+        assert self._watch is not None  # noqa: S101
+        while True:
+            began = time.monotonic()
+            try:
+                with self._watch.reading():
+                    data = self._body.read(size)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                self._pace.waited(time.monotonic() - began, 0)
+                problem = f"The download broke off ({type(error).__name__})"
+                raise NetworkError(problem, operation=OPERATION) from None
+            self._pace.waited(time.monotonic() - began, len(data))
+            if data or self._body.ended:
+                break
         if not data and self._length is not None and self._offset < self._length:
             problem = "The download ended too early"
             raise NetworkError(problem, operation=OPERATION)
         return data
 
     def _drop(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._response is not None:
             self._response.close()
             self._response = None
+            self._body = None
+
+
+def _shut(response: requests.Response) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # it has ended already
+        response.raw.shutdown()
 
 
 class _Pace:
-    """Whether a server sends, or only keeps a connection busy with a byte now and then."""
+    """Whether a server sends, or only keeps a connection busy with a byte now and then.
+
+    Attributes:
+        slow: How often too little came.
+    """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._seconds = 0.0
         self._bytes = 0
+        self.slow = 0
 
     def waited(self, seconds: float, received: int) -> None:
         """Note a wait and what it brought.
@@ -204,6 +291,7 @@ class _Pace:
         slow = self._bytes < SLOWEST * self._seconds
         self._seconds, self._bytes = 0.0, 0
         if slow:
+            self.slow += 1
             problem = f"The download brings fewer than {SLOWEST} bytes a second"
             raise NetworkError(problem, operation=OPERATION)
 

@@ -178,7 +178,13 @@ class RateLimitError(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx on every try."""
+    """5xx on every try.
+
+    Attributes:
+        wait: Seconds that the server asks to wait, if it does.
+    """
+
+    wait: float | None = None
 
     advice = "The API has a fault of its own; run again later, state has not moved past it."
 
@@ -224,6 +230,10 @@ class ContractError(ApiError):
     refused: bool = False
 
     advice = "Run --check: it compares the account with the contract and proposes wire_names."
+
+
+class RangeRefusedError(ContractError):
+    """The storage does not go on with a download where it broke off."""
 
 
 class AnswerLimitError(ContractError):

@@ -11,10 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
 from tap_nudgescribe.decompression import decompressed
-from tap_nudgescribe.downloads import download
+from tap_nudgescribe.downloads import Download, download
 from tap_nudgescribe.errors import (
     BadRequestError,
     ContractError,
+    NetworkError,
     NotFoundError,
     SettingsError,
     StorageError,
@@ -93,15 +94,14 @@ class ApiSource:
                 return client.open_storage(url, offset=offset, etag=etag)
 
             try:
-                file = cast("BinaryIO", download(client, by_url, ranged=True))
-                return decompressed(file, path)
+                return _whole(download(client, by_url, ranged=True), path)
             except (BadRequestError, NotFoundError, ContractError):
                 pass  # no URL to be had
 
         def whole(offset: int, etag: str | None) -> requests.Response:  # noqa: ARG001 (unused)
             return client.open_message_file(run.campaign_id, number, run.wire_number)
 
-        return cast("BinaryIO", download(client, whole, ranged=False))
+        return _whole(download(client, whole, ranged=False), "")
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,22 @@ class StorageSource:
         within = f"{prefix}/{folder}" if prefix else folder
         names = LISTERS[root.scheme](root.netloc, within, self.options)
         return (name.removeprefix(f"{prefix}/" if prefix else "") for name in names)
+
+
+def _whole(file: Download, path: str) -> BinaryIO:
+    """Return the decompressed content of a file whose end can be verified.
+
+    Raises:
+        NetworkError: when nothing shows where it ends.
+    """
+    raw = cast("BinaryIO", file)
+    content = decompressed(raw, path)
+    if content is raw and not file.end_is_known:
+        file.close()
+        problem = "The response with a message file does not say where it ends"
+        advice = "It needs a Content-Length, chunks or a compression; look at proxies on the way."
+        raise NetworkError(problem, operation=OPERATION, advice=advice)
+    return content
 
 
 def storage_source(

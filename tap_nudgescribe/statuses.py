@@ -111,19 +111,22 @@ def decoded(content: bytes) -> object:
     return None
 
 
-def download_error(operation: str, status: int | None) -> errors.ApiError:
+def download_error(operation: str, response: requests.Response) -> errors.ApiError:
     """Return the error that a status of the storage means."""
+    status = response.status_code
     match status:
         case 400 | 401 | 403 | 404 | 410:
             problem = f"The storage refuses the download URL ({status}); it may have expired"
             return errors.AccessError(problem, operation=operation)
-        case int() if status >= 500 or status == 429:
-            return errors.ServerError(f"The storage has failed ({status})", operation=operation)
+        case int() if status >= 500 or status in {408, 425, 429}:
+            error = errors.ServerError(f"The storage has failed ({status})", operation=operation)
+            error.wait = retry_after(response.headers)
+            return error
         case 412 | 416:
             problem = f"The file changed while it was read ({status})"
-            return errors.ContractError(problem, operation=operation)
+            return errors.RangeRefusedError(problem, operation=operation)
         case _:
-            problem = f"The storage does not continue a download as asked ({status})"
+            problem = f"The storage does not answer a download as asked ({status})"
             return errors.ContractError(problem, operation=operation)
 
 

@@ -21,6 +21,7 @@ import requests
 import urllib3
 
 from tap_nudgescribe import errors
+from tap_nudgescribe.bodies import ACCEPT_ENCODING, Body
 from tap_nudgescribe.connections import (
     FORBIDDEN,
     BoundedAdapter,
@@ -30,7 +31,7 @@ from tap_nudgescribe.connections import (
     watched,
 )
 from tap_nudgescribe.discretion import quiet
-from tap_nudgescribe.documents import foreign_document
+from tap_nudgescribe.documents import foreign_document, is_json_type, media_type_of
 from tap_nudgescribe.json_decoding import Repairs, decode
 from tap_nudgescribe.reported_failures import ReportedFailure, find_failure
 from tap_nudgescribe.retries import one_budget
@@ -256,7 +257,8 @@ class Transport:
         Raises:
             DownloadRefusedError: when it leads to where this machine must not be sent.
             AccessError: when the URL has expired or is refused.
-            ContractError: when the server ignores the offset, or the file has changed.
+            RangeRefusedError: when the server does not go on at the offset. One that answers with
+                status 200 begins the file again.
             ServerError: for 5xx.
             NetworkError: when there is no answer.
         """
@@ -281,14 +283,19 @@ class Transport:
             raise _network_error(operation, error) from None
         finally:
             self._observed(operation, started, status)
-        if status == (206 if offset else 200):
+        if status == requests.codes.ok or (offset and status == requests.codes.partial_content):
             return response
         response.close()
-        raise download_error(operation, status)
+        raise download_error(operation, response)
 
-    def pause(self, number: int) -> None:
-        """Wait before another try, longer with each failed one (counted from 1)."""
-        self._sleep(_wait(number))
+    def pause(self, number: int, least: float = 0.0) -> None:
+        """Wait before another try, longer with each failed one (counted from 1).
+
+        Args:
+            number: Of the try.
+            least: Seconds that the server asks for.
+        """
+        self._sleep(max(_wait(number), min(least, LONGEST_WAIT_SECONDS)))
 
     @property
     def _verify(self) -> str | bool:
@@ -308,6 +315,7 @@ class Transport:
         )
         session.mount("https://", adapter)
         session.mount("http://", adapter)
+        session.headers["Accept-Encoding"] = ACCEPT_ENCODING
         session.headers["User-Agent"] = self.options.user_agent or "nudgescribe-meltano"
         return session
 
@@ -343,7 +351,7 @@ class Transport:
                     stream=True,
                 )
             status = response.status_code
-            left_open = streamed and response.ok and _is_csv(response)
+            left_open = streamed and response.ok and _is_file(response)
             whole = None if left_open else self._read(operation.name, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if sending.begun:
@@ -363,8 +371,9 @@ class Transport:
         most = self.options.max_answer_mib * 2**20
         content = bytearray()
         with ended_after(self.options.answer_seconds, partial(_shut, response)):
-            for piece in response.iter_content(READ_AT_ONCE):
-                content += piece
+            body = Body(response)
+            while not body.ended:
+                content += body.read(READ_AT_ONCE)
                 if len(content) > most:
                     response.close()
                     problem = f"The answer has more than {self.options.max_answer_mib} MiB"
@@ -497,7 +506,12 @@ def _reported(
 
 
 def _is_csv(response: requests.Response) -> bool:
-    return response.headers.get("Content-Type", "").startswith(_CSV)
+    return media_type_of(response.headers.get("Content-Type")) == _CSV
+
+
+def _is_file(response: requests.Response) -> bool:
+    """Say whether a response to a request for a file can be one; JSON is read, and wraps one."""
+    return not is_json_type(media_type_of(response.headers.get("Content-Type")))
 
 
 def _form(body: Mapping[str, Any]) -> dict[str, str]:

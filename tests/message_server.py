@@ -207,6 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if offset else 200)
         self.send_header("Content-Type", "text/csv")
         self.send_header("Content-Length", str(len(content) - offset))
+        if offset:
+            content_range = f"bytes {offset}-{len(content) - 1}/{len(content)}"
+            self.send_header("Content-Range", content_range)
         if state.odd_headers:
             self.send_header("X-Odd", "1\r\nno header at all")
         self.send_header("ETag", f'"{len(state.requests) if state.changes else "e"}"')
