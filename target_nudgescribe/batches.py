@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from target_nudgescribe.ledger import Ledger
+    from target_nudgescribe.siblings import Siblings
     from target_nudgescribe.validation import Checked
 
 
@@ -145,6 +146,7 @@ class GroupWork:
     Attributes:
         group_id: The group.
         ledger: What was sent to it.
+        siblings: The other streams of the group.
         ready: Rows to be uploaded, by their set of fields.
         queued: Rows that the API says it will have, to be read back until they are there.
         doubted: Rows whose upload got no sound answer, to be read back once.
@@ -155,6 +157,7 @@ class GroupWork:
 
     group_id: str
     ledger: Ledger
+    siblings: Siblings
     ready: dict[tuple[str, ...], list[Ready]] = field(default_factory=dict)
     queued: list[Ready] = field(default_factory=list)
     doubted: list[Ready] = field(default_factory=list)
@@ -174,8 +177,18 @@ class GroupWork:
 
     def waits(self, keys: NDArray[np.uint64]) -> bool:
         """Say whether a row with one of these keys waits to be uploaded or confirmed."""
-        parts = [*chain.from_iterable(self.ready.values()), *self.queued, *self.doubted]
-        return any(np.isin(keys[:, 0], part.keys[:, 0]).any() for part in parts)
+        return any(np.isin(keys[:, 0], part.keys[:, 0]).any() for part in self._parts)
+
+    def waiting(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return for each key whether a row of it waits to be uploaded or confirmed."""
+        found = np.zeros(len(keys), bool)
+        for part in self._parts:
+            found |= np.isin(keys[:, 0], part.keys[:, 0])
+        return found
+
+    @property
+    def _parts(self) -> list[Ready]:
+        return [*chain.from_iterable(self.ready.values()), *self.queued, *self.doubted]
 
 
 def _indices(places: NDArray[np.intp]) -> pa.Int64Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from target_nudgescribe.batches import GroupWork, Ready, by_fields, last_of_each
 from target_nudgescribe.delete_marker import UNREADABLE, read_markers
 from target_nudgescribe.delivery import Delivery
 from target_nudgescribe.fingerprints import folded_prints
-from target_nudgescribe.mapping import DELETED_COLUMN
+from target_nudgescribe.mapping import DELETED_COLUMN, Problem
+from target_nudgescribe.preflight import PreflightError
 from target_nudgescribe.prepared import Prepared, Printed, prepare
 from target_nudgescribe.rejects import Reject, written_row
 from target_nudgescribe.rows import Rows, texts_of
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from target_nudgescribe.route import Route
 
 
+logger = logging.getLogger("target-nudgescribe")
+
+
 class CustomerStream:
     """The way of one stream's rows into the account.
 
@@ -38,6 +43,8 @@ class CustomerStream:
         route: From the stream to the account.
         open_group: Returns what waits for a group, with its ledger.
         is_known: Says whether a group has a ledger of this stream.
+        take_in_all: Takes in the rows of all streams that have come: what another stream of a
+            group is about to send must not be deleted.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class CustomerStream:
         *,
         open_group: Callable[[str], GroupWork],
         is_known: Callable[[str], bool],
+        take_in_all: Callable[[], object] = lambda: None,
     ) -> None:
         """Send nothing yet."""
         self.works: dict[str, GroupWork] = {}
@@ -54,6 +62,7 @@ class CustomerStream:
         self._route = route
         self._open_group = open_group
         self._is_known = is_known
+        self._take_in_all = take_in_all
         self._delivery = Delivery(route)
         self._groups: dict[str, str] = {}
         self._groups_revision = 0
@@ -65,6 +74,8 @@ class CustomerStream:
         self.keyless = earlier.keyless
         others = earlier._route.mapped.key != self._route.mapped.key
         self._key_changed = earlier._key_changed or (bool(self.works) and others)
+        for work in self.works.values():
+            work.ledger.describe(self._route.mapped.key, self._route.names)
 
     # Rows come in
 
@@ -104,7 +115,11 @@ class CustomerStream:
             wrong = np.flatnonzero(~valid & (groups == number))
             work = self._work(group_id)
             # A customer whose row is wrong is in the source all the same: mark the key as seen.
-            work.ledger.find(keys[wrong])
+            known = work.ledger.find(keys[wrong])
+            if len(wrong) and work.siblings.exist:
+                claimed = wrong[(known["status"] == 0) & ~np.isin(wrong, list(keyless))]
+                nothing = np.zeros((len(claimed), 2), np.uint64)
+                work.ledger.record(books.new_entries(keys[claimed], nothing, books.REJECTED))
             if len(places):
                 self._absorb_group(work, prepared, places, deleted)
 
@@ -133,7 +148,7 @@ class CustomerStream:
                 printed = prepared.printed.take(among)
             else:
                 printed = Printed.of(taken(checked.cells, among), names)
-            fresh = self._fresh(work, keys[among], printed.prints)
+            fresh = self._fresh(work, keys[among], printed.prints, names)
             if len(fresh):
                 chosen, new = among[fresh], printed.take(fresh)
                 ready = Ready(
@@ -151,13 +166,23 @@ class CustomerStream:
             self._delivery.deliver(work)
 
     def _fresh(
-        self, work: GroupWork, keys: NDArray[np.uint64], prints: NDArray[np.uint64]
+        self,
+        work: GroupWork,
+        keys: NDArray[np.uint64],
+        prints: NDArray[np.uint64],
+        names: Sequence[str],
     ) -> NDArray[np.intp]:
         """Return the places of rows that the account does not have, as far as anyone knows."""
         route = self._route
         known = work.ledger.find(keys)
         same = (known["row"] == prints[:, 0]) & (known["row_2"] == prints[:, 1])
         unchanged = same & np.isin(known["status"], books.UNCHANGED_STATUSES)
+        if unchanged.any() and work.siblings.exist:
+            places = np.flatnonzero(unchanged)
+            overwritten = work.siblings.overwrote(known[places], names, route.mapped.key)
+            unchanged[places[overwritten]] = False
+            route.outcomes.counts["overwritten"] += int(overwritten.sum())
+        self._claim(work, known[unchanged & (known["status"] == books.SEEDED)])
         quarantined = (
             np.full(len(same), not route.replaying)
             & same
@@ -174,6 +199,13 @@ class CustomerStream:
         route.outcomes.counts["new"] += new
         route.outcomes.counts["changed"] += int(fresh.sum()) - new
         return np.flatnonzero(fresh)
+
+    @staticmethod
+    def _claim(work: GroupWork, seeded: NDArray[np.void]) -> None:
+        """Note that the stream has the rows of customers with whom the ledger was seeded."""
+        if len(seeded):
+            seeded["status"], seeded["seen"] = books.CLAIMED, True
+            work.ledger.record(seeded)
 
     def _concerns_key(self, fault: Fault) -> bool:
         return fault.field is None or fault.field in self._route.mapped.key
@@ -231,7 +263,53 @@ class CustomerStream:
     def _work(self, group_id: str) -> GroupWork:
         if group_id not in self.works:
             self.works[group_id] = self._open_group(group_id)
+            self._compare_with_others(self.works[group_id])
         return self.works[group_id]
+
+    def open(self) -> None:
+        """Look at the other streams of the group, where deletes depend on them.
+
+        Raises:
+            PreflightError: when nobody can say whom they contain.
+        """
+        if self._deletes_in_one_group:
+            self._work(self._route.workspace.group_ids(self._route.config["customer_group"])[0])
+
+    @property
+    def _deletes_in_one_group(self) -> bool:
+        route = self._route
+        return route.mapped.group_column is None and route.config["mode"] in {"mirror", "delete"}
+
+    def _compare_with_others(self, work: GroupWork) -> None:
+        """Refuse deletes, or warn, where other streams of a group cannot be compared with this."""
+        route = self._route
+        key = route.mapped.key
+        work.ledger.describe(key, route.names)
+        others = work.siblings.incomparable(key)
+        if len(work.ledger.keys) > 1:
+            others.append(route.name)
+        if others:
+            problem = Problem(
+                "other_identifier",
+                f"Group {work.group_id} is sent to by {', '.join(sorted(others))} as well, with "
+                f"another identifier than {', '.join(key)}, or one that its ledger does not tell: "
+                "nobody can say whose customers would be deleted",
+                "Use one identifier for all streams of the group and run each once; remove the "
+                f"ledger of a stream that is no more, in {work.siblings.uri}",
+            )
+            if self._deletes_in_one_group:
+                raise PreflightError(route.name, [problem])
+            logger.warning("%s: %s", route.name, problem)
+        if route.mapped.group_column is None:
+            for name, fields in work.siblings.shared_fields(route.names, key).items():
+                logger.warning(
+                    "%s: the stream %s sends %s to group %s as well: each overwrites the other, "
+                    "and each run sends the customers of both again",
+                    route.name,
+                    name,
+                    ", ".join(fields),
+                    work.group_id,
+                )
 
     # Rows that are not sent
 
@@ -272,7 +350,9 @@ class CustomerStream:
         Raises:
             ReadBackError: when nobody can tell who is who.
         """
-        for work in self.works.values():
+        if any(work.doomed for work in self.works.values()):
+            self._take_in_all()
+        for work in list(self.works.values()):
             self._delivery.deliver(work)
             if work.queued or work.doubted:
                 self._delivery.confirm(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 from tap_nudgescribe.errors import BadRequestError, NotFoundError, OutcomeUnknownError
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import Wanted
+from target_nudgescribe.lock import LockedError
 from target_nudgescribe.mapping import DELETED_COLUMN
 from target_nudgescribe.readback import held
 from target_nudgescribe.rejects import PRINT, Reject
@@ -46,9 +48,7 @@ def doom(
     numbers: NDArray[np.int64],
 ) -> None:
     """Note customers to delete; of several rows for one, the last counts."""
-    already = (work.ledger.find(keys)["status"] == books.DELETED) & ~np.array(
-        [work.waits(keys[i : i + 1]) for i in range(len(keys))], bool
-    )
+    already = (work.ledger.find(keys)["status"] == books.DELETED) & ~work.waiting(keys)
     route.outcomes.count("unchanged", int(already.sum()))
     for row in np.flatnonzero(~already):
         key = keys[row].tobytes()
@@ -101,7 +101,7 @@ def mirror(route: Route, works: Iterable[GroupWork], doubt: str, refusal: str = 
         logger.warning("%s: nobody is deleted, because %s", route.name, doubt)
     for work in works:
         reason = doubt or ("its ledger was lost" if work.ledger.lost else "")
-        if not reason:
+        if not (reason or refusal):
             _count_others(route, work)
         gone = work.ledger.unseen()
         if not len(gone):
@@ -145,6 +145,8 @@ def _count_others(route: Route, work: GroupWork) -> None:
             others,
             work.group_id,
         )
+    if not route.workspace.dry_run:
+        work.ledger.release_unseen_of_others()
 
 
 @dataclass
@@ -182,11 +184,52 @@ class _Found:
 
 
 def _delete(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: str) -> _Ended:
-    """Delete customers by key, make sure that they are gone, and return how each key ended."""
-    ended = _Ended(dict.fromkeys(wanted, "already_gone"))
-    if route.workspace.dry_run:
-        route.outcomes.counts[f"{why}_deletes"] += len(wanted)
-        return _Ended(dict.fromkeys(wanted, "planned"))
+    """Delete customers by key, as far as no other stream contains them.
+
+    Returns:
+        How each key ended.
+    """
+    ended = _Ended()
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(work.siblings.locked())
+        except LockedError:
+            ended.reject(wanted, "group_in_use")
+        else:
+            _refuse_claimed(route, work, wanted, why, ended)
+            free = {key: each for key, each in wanted.items() if key not in ended.outcomes}
+            if route.workspace.dry_run:
+                route.outcomes.counts[f"{why}_deletes"] += len(free)
+                ended.outcomes.update(dict.fromkeys(free, "planned"))
+            elif free:
+                _delete_free(route, work, free, why, ended)
+            _record(work, ended)
+    for code in ended.codes.values():
+        route.outcomes.reasons[code] += 1
+    return ended
+
+
+def _refuse_claimed(
+    route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: str, ended: _Ended
+) -> None:
+    """Leave alone customers whom other streams contain; mode delete deletes them all the same."""
+    key = route.mapped.key
+    if work.siblings.incomparable(key) or work.ledger.keys != {key}:
+        ended.reject(wanted, "other_identifier")
+    elif route.config["mode"] != "delete":
+        claims = work.siblings.claimed(_as_keys(wanted))
+        claimed = [key for key, is_claimed in zip(wanted, claims, strict=True) if is_claimed]
+        if why == "explicit":
+            ended.reject(claimed, "claimed_by_another_stream")
+        else:
+            ended.outcomes.update(dict.fromkeys(claimed, "released"))
+
+
+def _delete_free(
+    route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: str, ended: _Ended
+) -> None:
+    """Delete customers by key, and make sure that they are gone."""
+    ended.outcomes.update(dict.fromkeys(wanted, "already_gone"))
     found = _find(route, work, wanted)
     ended.reject(found.spelled_otherwise, "key_spelled_otherwise")
     ended.reject((key for key, each in found.ids.items() if not each), "not_deleted")
@@ -213,9 +256,6 @@ def _delete(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted], why: 
     if ids:
         work.ledger.intend(_as_keys(ids))
         _delete_found(route, work, wanted, ids, ended)
-    _record(work, ended)
-    route.outcomes.reasons.update(ended.codes.values())
-    return ended
 
 
 def _delete_found(
@@ -250,9 +290,15 @@ def _delete_found(
 
 
 def _record(work: GroupWork, ended: _Ended) -> None:
-    """Make durable who is gone, and of whom nobody can say it."""
-    for status, outcomes in ((books.DELETED, GONE), (books.UNCERTAIN, {"unknown"})):
-        keys = _as_keys([key for key, outcome in ended.outcomes.items() if outcome in outcomes])
+    """Make durable who is gone, who is another stream's, and of whom nobody can say it."""
+    claimed = [key for key, code in ended.codes.items() if code == "claimed_by_another_stream"]
+    for status, outcomes in (
+        (books.DELETED, GONE),
+        (books.UNCERTAIN, {"unknown"}),
+        (books.RELEASED, {"released"}),
+    ):
+        chosen = [key for key, outcome in ended.outcomes.items() if outcome in outcomes]
+        keys = _as_keys(chosen + (claimed if status == books.RELEASED else []))
         work.ledger.record(books.new_entries(keys, keys, status))
 
 

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from target_nudgescribe.storage import Storage
 
-SENT, REJECTED, DELETED, UNCERTAIN, OUTDATED, SEEDED = 1, 2, 3, 4, 5, 6
+SENT, REJECTED, DELETED, UNCERTAIN, OUTDATED, SEEDED, CLAIMED, RELEASED = 1, 2, 3, 4, 5, 6, 7, 8
 """Status of a key; 0 is a key that the ledger does not know.
 
 An outdated one was sent, and a later row of it was rejected: the account still has the earlier one.
-A seeded one was read from the account: it is there, and nobody knows who sent it.
+A seeded one was read from the account: it is there, and nobody knows who sent it. A claimed one was
+seeded, and the stream has the same row for it. A released one has left the stream while another
+stream of the group contained it.
 """
 
-UNCHANGED_STATUSES = (SENT, SEEDED)
+UNCHANGED_STATUSES = (SENT, SEEDED, CLAIMED)
 """Statuses of a key whose row the account has as the entry says."""
 
 ENTRY = np.dtype(
@@ -148,6 +150,11 @@ class Ledger:
         self._generation = 0
         self._deltas = 0
         self.codes: list[str] = [""]
+        self.keys: set[tuple[str, ...]] = set()
+        """Fields by which customers were found: one tuple, unless the identifier has changed."""
+        self.fields: set[str] = set()
+        """Fields that were ever sent; none in a file of an earlier version."""
+        self._has_news = False
         self.lost = False
         """Whether files that the ledger needs are gone: nothing is known then."""
         try:
@@ -209,12 +216,16 @@ class Ledger:
         segment = _Segment.of(entries)
         entries = segment.entries
         before = self.find(np.stack([entries["key"], entries["key_2"]], axis=1))
-        entries["ours"] |= before["ours"] & (entries["status"] != DELETED)
+        entries["ours"] |= before["ours"] & ~np.isin(entries["status"], (DELETED, RELEASED))
         entries["folded"] = np.where(entries["folded"], entries["folded"], before["folded"])
         return segment
 
     def _write_delta(self, segment: _Segment) -> None:
-        told = {"generation": str(self._generation), "codes": json.dumps(self.codes)}
+        told = {
+            "generation": str(self._generation),
+            "codes": json.dumps(self.codes),
+            "facts": json.dumps(self._facts),
+        }
         with self._storage.writing(self._delta_name(self._deltas)) as file:
             _write(file, [segment.entries], told)
 
@@ -240,23 +251,59 @@ class Ledger:
 
     def unseen_of_others(self) -> int:
         """Return how many keys the account has or may have, not from here, that were not met."""
+        present = SEEDED, CLAIMED, UNCERTAIN
         return sum(
-            int(
-                (np.isin(part["status"], (SEEDED, UNCERTAIN)) & ~part["ours"] & ~part["seen"]).sum()
-            )
+            int((np.isin(part["status"], present) & ~part["ours"] & ~part["seen"]).sum())
             for part in self._in_order()
         )
 
+    def release_unseen_of_others(self) -> None:
+        """Note that the stream no longer contains the keys, not from here, that were not met."""
+        held = CLAIMED, UNCERTAIN, REJECTED
+        parts = [
+            _chosen(
+                part,
+                np.flatnonzero(np.isin(part["status"], held) & ~part["ours"] & ~part["seen"]),
+            )
+            for part in self._in_order()
+        ]
+        entries = _Segment.joined(parts).entries
+        was_rejected = entries["status"] == REJECTED
+        for name in ("row", "row_2"):
+            entries[name] = np.where(entries["status"] == CLAIMED, entries[name], 0)
+        entries["status"] = np.where(was_rejected, RELEASED, SEEDED)
+        self.record(entries)
+
+    @property
+    def size(self) -> int:
+        """How many keys there are, at most."""
+        return sum(len(segment.keys) for segment in self._segments)
+
+    def describe(self, key: Iterable[str], fields: Iterable[str]) -> None:
+        """Note the fields by which a stream finds customers, and those that it sends."""
+        before = len(self.keys), len(self.fields)
+        self.keys.add(tuple(key))
+        self.fields.update(fields)
+        self._has_news |= before != (len(self.keys), len(self.fields))
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return {"keys": sorted(map(list, self.keys)), "fields": sorted(self.fields)}
+
+    def _learn(self, facts: Mapping[str, Any]) -> None:
+        self.keys |= {tuple(key) for key in facts.get("keys", ())}
+        self.fields |= set(facts.get("fields", ()))
+
     def compact(self) -> None:
         """Write one base instead of base and deltas."""
-        if not self._writable or not self._deltas:
+        if not self._writable or not (self._deltas or (self._has_news and len(self._base.keys))):
             return
         self.hold()
         self._generation += 1
         with self._storage.writing(self._base_name()) as file:
             _write(file, self._in_order(), {})
-        self._deltas = 0
-        told = {"generation": self._generation, "codes": self.codes}
+        self._deltas, self._has_news = 0, False
+        told = {"generation": self._generation, "codes": self.codes, "facts": self._facts}
         self._storage.write("ledger.json", json.dumps(told).encode())
 
     @property
@@ -323,6 +370,7 @@ class Ledger:
         if listing is not None:
             told: dict[str, Any] = json.loads(listing)
             self._generation, self.codes = told["generation"], told["codes"]
+            self._learn(told.get("facts", {}))
             base = self._storage.open(self._base_name())
             self.lost = base is None
             if base is not None:
@@ -333,6 +381,7 @@ class Ledger:
             if int(told["generation"]) != self._generation:
                 break
             self.codes = json.loads(told["codes"])
+            self._learn(json.loads(told.get("facts", "{}")))
             self._take_in(_Segment.of(entries))
             self._deltas += 1
 

@@ -271,6 +271,7 @@ class CustomersSink(NudgescribeSink):
         self._customers = self.target.customer_stream(self.stream_name, mapped)
         self._revision = workspace.fields_revision
         self._mapped = mapped
+        self._customers.open()
         self._warn_of_required({one.field.name for one in mapped.fields})
         self._warn_of_unknown(mapped.unknown)
         return self._customers

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from tap_nudgescribe.errors import NudgescribeError, reason
-from tap_nudgescribe.object_stores import Stored, open_object, storage_options
+from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_options
 from tap_nudgescribe.private_files import private_file, private_folder
 from target_nudgescribe.versions import READERS, REPLACERS
 
@@ -40,6 +40,11 @@ class Storage:
         self._above = above
 
     @property
+    def above(self) -> Storage:
+        """The folder that holds this one."""
+        return Storage(self.uri.rpartition("/")[0], self._above)
+
+    @property
     def local(self) -> Path | None:
         """The folder, if it is a local one."""
         return None if "://" in self.uri else Path(self.uri).expanduser()
@@ -47,6 +52,33 @@ class Storage:
     def below(self, *names: str) -> Storage:
         """Return the files further down; names may hold any character."""
         return Storage("/".join((self.uri, *map(safe_name, names))), self)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.uri.rpartition("/")[2]
+
+    def folders(self) -> list[Storage]:
+        """Return the folders right below this one; none if there is no such folder.
+
+        Raises:
+            StorageError: when they cannot be listed.
+        """
+        try:
+            names = sorted(self._folder_names())
+        except FileNotFoundError:
+            names = []
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            raise self._failed(error, "Cannot list folders") from None
+        return [Storage(f"{self.uri}/{name}", self) for name in names]
+
+    def _folder_names(self) -> set[str]:
+        if self.local is not None:
+            return {path.name for path in self.local.iterdir() if path.is_dir()}
+        scheme, bucket, prefix = self._place("")
+        keys = LISTERS[scheme](bucket, prefix, self.options)
+        below = (key.removeprefix(prefix).partition("/") for key in keys)
+        return {name for name, separator, _ in below if separator}
 
     def open(self, name: str) -> IO[bytes] | None:
         """Open a file for reading; None if there is none.

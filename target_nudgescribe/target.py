@@ -43,6 +43,7 @@ from target_nudgescribe.record_checks import DEFINING
 from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import RejectsFile, read_rows
 from target_nudgescribe.route import Route
+from target_nudgescribe.siblings import Siblings
 from target_nudgescribe.singer import BulkReader
 from target_nudgescribe.sinks import CustomersSink, IgnoredSink, RecordsSink, records_of_files
 from target_nudgescribe.storage import Storage
@@ -126,6 +127,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         self.names = StreamNames(lambda: self.mapper, self.outcomes)
         self._ending = False
         self._draining = False
+        self._taking_in = False
 
     @override
     @classmethod
@@ -185,6 +187,7 @@ class TargetNudgescribe(CheckedSettings, Target):
             route,
             open_group=lambda group_id: self._work(name, group_id),
             is_known=lambda group_id: is_kept(self._ledger_place(name, group_id)),
+            take_in_all=self._take_in_all,
         )
         if name in self._streams:
             stream.follow(self._streams[name])
@@ -212,6 +215,15 @@ class TargetNudgescribe(CheckedSettings, Target):
     def _customer_sinks(self) -> list[CustomersSink]:
         sinks = [*self._sinks_to_clear, *self._sinks_active.values()]
         return [sink for sink in sinks if isinstance(sink, CustomersSink)]
+
+    def _take_in_all(self) -> None:
+        """Take in all customers that have come; taking in may ask for it again."""
+        if not self._taking_in:
+            self._taking_in = True
+            try:
+                self._settle(upload=False)
+            finally:
+                self._taking_in = False
 
     def _settle(self, *, upload: bool) -> None:
         """Take in all customers that came before a change of groups or fields."""
@@ -246,7 +258,14 @@ class TargetNudgescribe(CheckedSettings, Target):
         key = (stream, group_id)
         if key not in self._works:
             place = self._ledger_place(stream, group_id)
-            work = GroupWork(group_id, self._open_ledger(place))
+            siblings = Siblings(
+                place.above,
+                place.name,
+                lambda: self._works_of(group_id),
+                run_id=self.run_id,
+                writable=not self.errand.dry_run,
+            )
+            work = GroupWork(group_id, self._open_ledger(place), siblings)
             self._works[key] = work
             if work.ledger.lost:
                 self.warn(
@@ -254,6 +273,12 @@ class TargetNudgescribe(CheckedSettings, Target):
                     "sent again and nobody is deleted"
                 )
         return self._works[key]
+
+    def _works_of(self, group_id: str) -> dict[str, GroupWork]:
+        """Return what waits for a group, by the folder of each stream."""
+        return {
+            work.siblings.own: work for (_, group), work in self._works.items() if group == group_id
+        }
 
     def _open_ledger(self, place: Storage) -> Ledger:
         if self.errand.dry_run:

@@ -38,6 +38,12 @@ MESSAGES = {
     "no_identifier": "No field that identifies the customer has a value",
     "not_an_identifier": "A boolean, an object or a list does not identify a customer",
     "not_deleted": "The customer was not deleted: the API refuses, or there are too many deletes",
+    "claimed_by_another_stream": "The customer was not deleted: another stream of the group "
+    "contains the customer",
+    "other_identifier": "The customer was not deleted: another stream of the group finds customers "
+    "by another field, so that nobody can say whether it contains this one",
+    "group_in_use": "The customer was not deleted: another run is writing the ledger of another "
+    "stream of the group",
     "key_spelled_otherwise": "The customer was not deleted: the account has the key with other "
     "capitals or white space only, which may be another customer",
     "unreadable_delete_marker": "_sdc_deleted_at must be a date or a time (ISO 8601, 1971 to "
