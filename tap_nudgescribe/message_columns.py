@@ -42,6 +42,27 @@ def column_schema(header: str, column: str, config: Mapping[str, Any]) -> dict[s
     return {**KINDS[types.get(column, "string")].schema, "title": header}
 
 
+def discovered_columns(
+    headers: Iterable[str],
+    known: Mapping[str, Mapping[str, Any]],
+    config: Mapping[str, Any],
+    *,
+    own: Collection[str],
+) -> dict[str, dict[str, Any]]:
+    """Return the schema of each message column: of all header names, and of those known before.
+
+    Args:
+        headers: Names that were found, or that the settings name.
+        known: Properties of the stream in an earlier catalog.
+        config: The settings.
+        own: Names of the stream's own properties.
+    """
+    before = titles(known, own=own)
+    names = list(dict.fromkeys([*filter(None, before.values()), *headers]))
+    columns = column_names(names, reserved=[*own, *before], known=columns_of(names, before))
+    return {column: column_schema(name, column, config) for name, column in columns.items()}
+
+
 def titles(properties: Mapping[str, Any], *, own: Collection[str]) -> dict[str, str | None]:
     """Return the title of each message column in a schema: of each property but the stream's own.
 

@@ -15,11 +15,11 @@ from typing_extensions import override
 
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
-from tap_nudgescribe.columns import column_names, columns_of
+from tap_nudgescribe.columns import columns_of
 from tap_nudgescribe.errors import ContractError, MessageFileError, SettingsError
 from tap_nudgescribe.message_columns import (
     SAMPLED_CAMPAIGNS,
-    column_schema,
+    discovered_columns,
     listed,
     sampled_headers,
     titles,
@@ -96,13 +96,23 @@ class PublishedMessages(NudgescribeStream):
     bookmarked = held_by = "published_at"
     properties: ClassVar[Properties] = LINEAGE
 
-    def __init__(self, tap: TapNudgescribe, headers: list[str]) -> None:
-        """Add a column for each known header name."""
+    def __init__(
+        self,
+        tap: TapNudgescribe,
+        headers: list[str],
+        known: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Add a column for each header name.
+
+        Args:
+            tap: The tap.
+            headers: Names that were found, or that the settings name.
+            known: Properties of the stream in a catalog: their columns stay.
+        """
         config = tap.config
         self._types: Mapping[str, str] = config.get("message_column_types") or {}
-        names = column_names(headers, reserved=[*LINEAGE, EXTRA])
         super().__init__(
-            tap, {column: column_schema(header, column, config) for header, column in names.items()}
+            tap, discovered_columns(headers, known or {}, config, own=(*LINEAGE, EXTRA))
         )
         self._only_here: set[str] = set()
         self._strange_headers = 0

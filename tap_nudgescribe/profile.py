@@ -203,6 +203,8 @@ def parse_number(value: object) -> Decimal:
     Raises:
         ValueError: for what is no finite number; the message does not hold it.
     """
+    if type(value) is int:
+        return Decimal(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("no number")  # noqa: EM101, TRY003, TRY004
     text = str(value).strip().replace(MINUS, "-")

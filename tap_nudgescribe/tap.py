@@ -16,6 +16,7 @@ from typing_extensions import override
 from tap_nudgescribe.bookmarks import had_reruns
 from tap_nudgescribe.catalog_input import checked_catalog, selects_a_stream
 from tap_nudgescribe.checked_settings import CheckedSettings
+from tap_nudgescribe.column_warnings import warn_of_columns, warn_of_width
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.errors import ApiError, NudgescribeError, SettingsError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from singer_sdk import Stream
+    from singer_sdk.singerlib import Catalog
 
     from tap_nudgescribe.account import Account
     from tap_nudgescribe.failures import Failures
@@ -43,9 +45,6 @@ PACKAGE = "nudgescribe-meltano"
 
 CORRECT_MAPS = "Correct the setting stream_maps."
 
-POSTGRES_COLUMNS = 1600
-"""Columns of a table of Postgres, of which its loaders need some for themselves."""
-
 logger = logging.getLogger("tap-nudgescribe")
 
 
@@ -56,6 +55,8 @@ class TapNudgescribe(CheckedSettings, Tap):
     package_name = PACKAGE
     message_writer_class = BlockWriter
     config_jsonschema: ClassVar[dict[str, Any]] = th.PropertiesList(*TAP_SETTINGS).to_dict()
+    _earlier_catalog: ClassVar[Catalog | None] = None
+    """What an earlier discovery found: names that have columns keep them."""
     _state_before: Mapping[str, Any] | None = None
     """What the run began with; None before it has."""
 
@@ -162,11 +163,13 @@ class TapNudgescribe(CheckedSettings, Tap):
             streams.Campaigns(self),
             streams.CampaignRuns(self),
             streams.RunMessages(self),
-            PublishedMessages(self, self._message_headers()),
+            PublishedMessages(
+                self, self._message_headers(), self._known_properties(PublishedMessages.name)
+            ),
         ]
         if self.input_catalog is None:
             for stream in found:
-                _warn_of_width(stream.name, len(stream.schema["properties"]))
+                warn_of_columns(stream.name, stream.schema["properties"], self._earlier_catalog)
         return found
 
     def _reconcile_catalog(self) -> None:
@@ -209,8 +212,7 @@ class TapNudgescribe(CheckedSettings, Tap):
                     continue
                 fields += [profile_field(workspace_id, row) for row in rows]
         own = Customers.complete_properties()
-        entry = self.input_catalog and self.input_catalog.get_stream("customers")
-        known = entry.schema.to_dict().get("properties", {}) if entry else {}
+        known = self._known_properties("customers")
         return ProfileColumns(
             fields,
             reserved=own,
@@ -225,6 +227,12 @@ class TapNudgescribe(CheckedSettings, Tap):
         if known or not self._can_log_in:
             return named
         return [*sample_headers(self.account, self.config), *named]
+
+    def _known_properties(self, stream: str) -> dict[str, dict[str, Any]]:
+        """Return the properties that a stream has in the catalog, or in an earlier one."""
+        catalog = self.input_catalog or self._earlier_catalog
+        entry = catalog and catalog.get_stream(stream)
+        return entry.schema.to_dict().get("properties", {}) if entry else {}
 
     def _observe(self, exchange: Exchange) -> None:
         """Turn a request into the SDK's request metric, and pass a safe point."""
@@ -343,7 +351,7 @@ class TapNudgescribe(CheckedSettings, Tap):
             return  # discovery has warned
         for stream in cast("dict[str, NudgescribeStream]", self.streams).values():
             if stream.selected:
-                _warn_of_width(stream.name, len(stream.selected_properties))
+                warn_of_width(stream.name, len(stream.selected_properties))
 
     def _write_last_state(self) -> None:
         """Write the state as it is: it never claims what has not been written before it."""
@@ -394,12 +402,25 @@ class TapNudgescribe(CheckedSettings, Tap):
     @classmethod
     @override
     def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
-        """Discover; errors end like those of a run."""
+        """Discover; errors end like those of a run.
+
+        The catalog of ``--catalog`` is an earlier one, whose names keep their columns.
+        """
+
+        def discover() -> None:
+            if path := ctx.params.get("catalog"):
+                from singer_sdk.singerlib import Catalog  # noqa: PLC0415 (fast start-up)
+
+                earlier = checked_catalog(read_json_object(path, "The catalog"), _stream_types())
+                cls._earlier_catalog = Catalog.from_dict(earlier)
+            try:
+                super(TapNudgescribe, cls).cb_discover(ctx, param, value)
+            finally:
+                cls._earlier_catalog = None
+
         if value:
             tell_types_only(logger)
-            ctx.exit(
-                ended(lambda: super(TapNudgescribe, cls).cb_discover(ctx, param, value), logger)
-            )
+            ctx.exit(ended(discover, logger))
 
     @classmethod
     @override
@@ -419,6 +440,7 @@ class TapNudgescribe(CheckedSettings, Tap):
                 # Read by this package, so that an error in a file is one sentence.
                 param.type = click.STRING
                 cast("click.Option", param).metavar = "FILE"
+                param.is_eager = True  # --discover looks at the catalog
         command.params.append(REPORT_OPTION)
         command.params.append(
             click.Option(
@@ -461,19 +483,6 @@ def _checked_state(state: object) -> dict[str, Any]:
     if foreign:
         logger.warning("The state has bookmarks of unknown streams: %s", ", ".join(foreign))
     return found
-
-
-def _warn_of_width(stream: str, columns: int) -> None:
-    if columns > POSTGRES_COLUMNS:
-        logger.warning(
-            "The stream %s has %d columns. A table of Postgres holds at most %d, and fewer when "
-            "they are wide. Deselect columns until there are fewer: their values stay in profile "
-            "(customers); those of message columns that are taken out of the catalog stay in "
-            "_extra (published_messages)",
-            stream,
-            columns,
-            POSTGRES_COLUMNS,
-        )
 
 
 def _check(tap: TapNudgescribe) -> int:

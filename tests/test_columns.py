@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -349,3 +351,47 @@ def test_more_columns_than_postgres_has_are_said_with_a_way_around_it(*, given: 
     (record,) = narrow.records("customers")
     assert "field_1600" not in record
     assert record["profile"]["Field 1600"] == record["field_2"] == record["n_xmin"] == "x"
+
+
+def test_a_discovery_with_an_earlier_catalog_keeps_its_names(tmp_path: Path) -> None:
+    with ScriptedApi(
+        fields={"FIRST NAME": "string"},
+        campaigns=[campaign("c0")],
+        files={"c0": ["CUSTOMER ID,Once\n1,x\n"]},
+    ) as api:
+        (tmp_path / "config.json").write_text(json.dumps(api.config))
+
+        def discover(*further: str) -> dict[str, Any]:
+            command = [sys.executable, "-m", "tap_nudgescribe", "--discover", *further]
+            command += ["--config", str(tmp_path / "config.json")]
+            done = subprocess.run(command, capture_output=True, check=True, timeout=60)  # noqa: S603
+            found: dict[str, Any] = json.loads(done.stdout)
+            return found
+
+        first = discover()
+        (tmp_path / "catalog.json").write_text(json.dumps(first))
+        api.fields = {"first name": "string", "FIRST NAME": "number"}
+        api.files = {"c0": ["customer id,CUSTOMER ID\n1,2\n"]}
+        with_catalog = discover("--catalog", str(tmp_path / "catalog.json"))
+    for stream, old, new in (
+        ("customers", "FIRST NAME", "first name"),
+        ("published_messages", "CUSTOMER ID", "customer id"),
+    ):
+        plain = column_name(old)
+        assert properties(first, stream)[plain]["title"] == old
+        titles = {c: s.get("title") for c, s in properties(with_catalog, stream).items()}
+        assert titles[plain] == old
+        assert new in titles.values()
+    assert properties(with_catalog, "published_messages")["once"]["title"] == "Once"
+
+
+def test_names_that_meet_are_said_at_discovery_where_no_catalog_decides(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ScriptedApi(fields={"Name": "string", "NAME": "string", "campaign_id": "string"}) as api:
+        catalog = api.discover()
+        assert "1 names that differ from others in capitals and signs only" in caplog.text
+        assert column_names(["NAME", "Name"])["NAME"] in caplog.text
+        caplog.clear()
+        api.tap("customers", catalog=catalog)
+    assert "differ from others" not in caplog.text
