@@ -22,6 +22,8 @@ from tap_nudgescribe.errors import (
     NotFoundError,
 )
 from tap_nudgescribe.identities import Listing
+from tap_nudgescribe.message_proof import Begun, FileProof
+from tap_nudgescribe.message_sources import ApiSource, Run
 from tap_nudgescribe.naming import propose
 from tap_nudgescribe.proposals import Proposals
 from tap_nudgescribe.structure import keys_of
@@ -42,6 +44,16 @@ MAX_ROUNDS = 4
 """How often an operation is read again with names that its answer has led to."""
 
 IGNORED = "The request's key run_number probably has another name."
+
+PAGE_IGNORED = (
+    "The request's key page probably has another name: set wire_names to its name in the vendor's "
+    'reference, such as {"page": "page_number"}.'
+)
+
+SAME_PAGE = "The page is ignored: pages 1 and 2 hold the same customers"
+
+MAX_COUNTED = 5
+"""Campaigns whose files are counted to find one with several."""
 
 MARKS = {True: "works", False: "FAILS", None: "not tried"}
 
@@ -122,11 +134,11 @@ class Walk:
             campaign and (lambda: self._run_messages(campaign, number)),
             sent=["run_number"] if runs else [],
         )
-        published = next((c["campaign_id"] for c in campaigns if _is_published(c)), "")
-        files = self._try(
-            "count_message_files", published and (lambda: client.count_message_files(published))
-        )
-        self._try("fetch_message_file", files and (lambda: client.message_file_url(published, 1)))
+        published = [c["campaign_id"] for c in campaigns if _is_published(c)][:MAX_COUNTED]
+        counted = self._try(
+            "count_message_files", published and (lambda: self._most(published))
+        ) or (0, "")
+        self._try("fetch_message_file", counted[0] and (lambda: self._files(*counted)))
 
     def _try_workspace(self, workspace: Any) -> None:  # noqa: ANN401
         client = self._client
@@ -137,11 +149,46 @@ class Walk:
             "count_customer_pages",
             group and (lambda: client.count_customer_pages(workspace, group)),
         )
-        self._try("list_customers", pages and (lambda: client.list_customers(workspace, group, 1)))
+        self._try(
+            "list_customers", pages and (lambda: self._customers(workspace, group, pages or 0))
+        )
 
     def _workspaces(self) -> Listing:
         self._account.forget_campaigns()
         return self._account.workspaces()
+
+    def _customers(self, workspace: str, group: str, pages: int) -> Listing:
+        """Return a page of customers, if the API heeds which one is asked for."""
+        rows = self._client.list_customers(workspace, group, 1)
+        if pages > 1:
+            others = self._client.list_customers(workspace, group, 2)
+            if [row["customer_id"] for row in rows] == [row["customer_id"] for row in others]:
+                raise BadRequestError(SAME_PAGE, operation="list_customers", advice=PAGE_IGNORED)
+        return rows
+
+    def _most(self, campaigns: list[str]) -> tuple[int, str]:
+        """Return the number of files of a campaign with several of them, or of any."""
+        most = (0, "")
+        for campaign in campaigns:
+            most = max(most, (self._client.count_message_files(campaign), campaign))
+            if most[0] > 1:
+                break
+        return most
+
+    def _files(self, files: int, campaign: str) -> str:
+        """Return a file's URL, if the API heeds which one is asked for."""
+        url = self._client.message_file_url(campaign, 1)
+        source, run = ApiSource(self._client), Run(campaign, 1, current=True)
+        if files > 1:
+            with Begun(source.open(run, 2)) as file:
+                try:
+                    FileProof(source).check(run, 2, file.beginning)
+                except ContractError as error:
+                    problem = f"The page is ignored: {error.problem}"
+                    raise BadRequestError(
+                        problem, operation="fetch_message_file", advice=PAGE_IGNORED
+                    ) from None
+        return url
 
     def _run_messages(self, campaign: str, number: int | None) -> list[Row]:
         """Return the messages of the oldest run, if the API heeds which one is asked for."""

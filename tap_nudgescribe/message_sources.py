@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from tap_nudgescribe.bookmarks import SETTLED_AFTER
@@ -56,6 +56,10 @@ class Run:
 class MessageSource(Protocol):
     """Where message files can be had."""
 
+    @property
+    def asks_by_number(self) -> bool:
+        """Whether the API is asked for a file by its number, and may ignore it."""
+
     def count(self, run: Run) -> int:
         """Return how many files a run has by now."""
 
@@ -76,6 +80,7 @@ class ApiSource:
     """
 
     client: NudgescribeClient
+    asks_by_number: ClassVar[bool] = True
 
     def count(self, run: Run) -> int:
         """Ask the API."""
@@ -128,6 +133,7 @@ class StorageSource:
     client: NudgescribeClient
     account_id: Callable[[], str]
     options: Mapping[str, Any]
+    asks_by_number: ClassVar[bool] = False
     _listed: dict[Run, list[str]] = field(default_factory=dict)
 
     def count(self, run: Run) -> int:

@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, cast
 
 from singer_sdk.contrib.msgspec import encoder
 from typing_extensions import override
@@ -25,6 +25,7 @@ from tap_nudgescribe.message_columns import (
     titles,
 )
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv, Oddities
+from tap_nudgescribe.message_proof import Begun, FileProof
 from tap_nudgescribe.message_rows import KINDS, Fitting, Kind, Rows, kind_for, record_batch
 from tap_nudgescribe.message_sources import ApiSource, MessageSource, Run, storage_source
 from tap_nudgescribe.parallel import ahead, ordered_map
@@ -145,6 +146,10 @@ class PublishedMessages(NudgescribeStream):
         return message_source(self.account, self.config)
 
     @cached_property
+    def _proof(self) -> FileProof:
+        return FileProof(self._source)
+
+    @cached_property
     def progress(self) -> Progress:
         """How far reading is."""
         return Progress(self.logger, self.name, parts="files")
@@ -226,8 +231,9 @@ class PublishedMessages(NudgescribeStream):
                     discard=lambda one: one[0].close(),
                 )
                 with closing(opened):
-                    for number, (file, since) in zip(numbers, opened, strict=True):
+                    for number, (file, since, beginning) in zip(numbers, opened, strict=True):
                         with closing(file):
+                            self._proof.check(run, number, beginning)
                             if since >= sure_until:
                                 sure_until = time.monotonic()
                                 self._make_sure_of(run)
@@ -242,18 +248,19 @@ class PublishedMessages(NudgescribeStream):
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)
 
-    def _open(self, run: Run, number: int) -> tuple[MessageCsv, float]:
-        """Open a file, and tell when it was open, by :func:`time.monotonic`.
+    def _open(self, run: Run, number: int) -> tuple[MessageCsv, float, bytes]:
+        """Open a file, and return when it was open, by :func:`time.monotonic`, and how it begins.
 
         Raises:
             MessageFileError: when it is empty: one without messages would have its header.
         """
-        file = MessageCsv(self._source.open(run, number), self._csv_options)
+        begun = Begun(self._source.open(run, number))
+        file = MessageCsv(cast("BinaryIO", begun), self._csv_options)
         if not file.header:
             file.close()
             problem = f"Message file {number} of run {run.number} is empty, without even a header"
             raise MessageFileError(problem, operation=self.operation)
-        return file, time.monotonic()
+        return file, time.monotonic(), begun.beginning
 
     def _make_sure_of(self, run: Run) -> None:
         """Make sure that a run which was current is so still.

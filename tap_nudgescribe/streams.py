@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.customer_pages import customer_pages
+from tap_nudgescribe.errors import ContractError
 from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
@@ -141,7 +142,7 @@ class Customers(NudgescribeStream):
         )
         typed = self._columns.reader(workspace_id, self._unparsed, self.typed_columns())
         with self.part("customer group", group_id, group_id):
-            for row in self._pages(workspace_id, group_id):
+            for row in self._pages(workspace_id, group_id, group.get("customer_count")):
                 record = self.reader.read(
                     row, workspace_id=workspace_id, customer_group_id=group_id
                 )
@@ -153,14 +154,15 @@ class Customers(NudgescribeStream):
                 yield record | typed(profile if isinstance(profile, dict) else {})
             bookmark.done(group_id)
 
-    def _pages(self, workspace_id: str, group_id: str) -> Iterator[Row]:
+    def _pages(self, workspace_id: str, group_id: str, counted: object) -> Iterator[Row]:
         """Yield the rows of all pages, those that appear while they are read included.
 
         Raises:
             ContractError: after all others, when there are customers without an identifier.
         """
         malformed = Listing()
-        for rows in customer_pages(self.account.client, workspace_id, group_id):
+        client = self.account.client
+        for rows in customer_pages(client, workspace_id, group_id, counted=counted):
             yield from rows
             malformed.malformed += rows.malformed
             self.progress.add(rows=len(rows))
@@ -302,10 +304,27 @@ class RunMessages(CampaignStream):
             ),
             strict=True,
         ):
+            _refuse_other_runs(number, messages)
             for message in messages:
                 yield self.reader.read(message, run_number=number, **self.given(campaign))
             malformed.malformed += messages.malformed
         malformed.whole()
+
+
+def _refuse_other_runs(number: int, messages: list[Row]) -> None:
+    """Refuse the messages of a run of which all say that they are other runs'.
+
+    Raises:
+        ContractError: when the API has ignored which run was asked for.
+    """
+    stated = {n for each in messages if isinstance(n := each.get("run_number"), int)}
+    if stated and number not in stated:
+        problem = f"The messages of run {number} say that they are of other runs"
+        advice = (
+            "The request's key run_number probably has another name: run --check, and correct it "
+            "with the setting wire_names."
+        )
+        raise ContractError(problem, operation="list_run_messages", advice=advice)
 
 
 STREAMS: dict[str, type[NudgescribeStream]] = {

@@ -118,7 +118,7 @@ class MessageServer:
             "max_tries": 3,
         }
 
-    def answer(self, path: str, body: dict[str, Any]) -> Any:  # noqa: PLR0911 (a table)
+    def answer(self, path: str, body: dict[str, Any]) -> Any:  # noqa: C901, PLR0911 (a table)
         """Return the answer to an API call: JSON, or the content of a file."""
         run = 2 if self.older else 1
         files = self.older if body.get("run_number") not in {None, run} else self.files
@@ -137,6 +137,10 @@ class MessageServer:
                 ]
             case "/v1/messages/pages":
                 return {"pages": len(files)}
+            case "/v1/messages/fetch" if (
+                body["page"] > len(files) or (body.get("run_number") or run) > run
+            ):
+                return None
             case "/v1/messages/fetch" if body["format"] == "url":
                 path = f"file/{body['page'] - 1}{self.suffix}?signature=canary"
                 return {"url": f"{self.file_root or self.root}/{path}"}
@@ -179,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(answer, 0)
             return
         data = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(404 if answer is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.command import ended
 from tap_nudgescribe.errors import ContractError
 from tap_nudgescribe.identities import listing
-from tap_nudgescribe.tap import TapNudgescribe
-from tests.conftest import Run
 from tests.expectation import assert_whole
 from tests.sandbox import Fault, Sandbox, make_account, truth
+from tests.tap_run import in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.conftest import Run
     from tests.sandbox.account import Campaign
 
 NO_IDS = [501.0, 1.5, True, False, None, {"id": 501}, [501], "", "  ", "\t\n", "x" * 2000, 10**2000]
@@ -34,27 +30,7 @@ NO_RUN_NUMBERS = [1.5, True, None, {"n": 1}, [1], "", "one", "1.0", "-1", -1, "\
 def read(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> Callable[..., Run]:
     """Return a function that runs the tap in this process."""
 
-    def run(state: Any = None, catalog: Any = None, **config: Any) -> Run:
-        settings = sandbox.config | {"max_tries": 1} | config
-        out = io.TextIOWrapper(io.BytesIO(), write_through=True)
-        caplog.clear()
-
-        def whole() -> int:
-            tap = TapNudgescribe(config=settings, state=state, catalog=catalog)
-            tap.interruption.sleep = lambda _: None  # type: ignore[method-assign]
-            return tap.run()
-
-        with redirect_stdout(out):
-            code = ended(whole, TapNudgescribe.logger)
-        lines = out.buffer.getvalue().splitlines()  # type: ignore[attr-defined]
-        return Run(code, [json.loads(line) for line in lines], caplog.text)
-
-    return run
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> NudgescribeClient:
-    return NudgescribeClient.from_config(sandbox.config)
+    return in_process(sandbox, caplog)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ Kind = Literal[
     "change",
     "edited",
     "same_page",
+    "same_run",
     "drip",
     "empty",
     "huge",
@@ -96,7 +97,8 @@ class Fault:
             with another API's names: plain ``id``, ``title``, ``page_count``); ``ignored``
             answers a change as if it were done; ``change`` calls `then` first; ``edited`` answers
             what `edit` makes of the decoded answer; ``same_page`` ignores which page is asked for
-            (option: which one it answers with instead, 1 if not given); ``drip`` sends the answer
+            (option: which one it answers with instead, 1 if not given), and ``same_run`` which
+            run; ``drip`` sends the answer
             in small pieces (option: seconds between them), ``empty`` sends none of it, ``huge``
             adds white space (option: bytes) to it; ``reported_failure`` (option: a key of
             :data:`REPORTED`) and ``error_page`` (option: a key of :data:`PAGES`) answer with

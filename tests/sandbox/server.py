@@ -222,6 +222,8 @@ class Sandbox:
             return JSONResponse({"message": "canary: done"})
         if fault and fault.kind == "same_page" and "page" in body:
             body = body | {"page": int(fault.option or 1)}
+        if fault and fault.kind == "same_run":
+            body = {key: value for key, value in body.items() if key != "run_number"}
         answer = OPERATIONS[name](Service(self.account, self.storage, self.root), body)
         if isinstance(answer, Response):
             return answer
