@@ -36,6 +36,16 @@ _PARTS = {
 }
 _TOKEN = re.compile("yyyy|yy|MMMM|MMM|MM|dd")
 _ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]")
+_ISO_TIME = re.compile(
+    r"""(?<=[0-9])[T\ ]
+    (?:
+        (?:[01][0-9]|2[0-3]) (?: :[0-5][0-9] (?: :(?:[0-5][0-9]|60) (?:[.,][0-9]+)? )? )?
+        | 24:00 (?: :00 (?:[.,]0+)? )?
+    )
+    \ ?(?:Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?$""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+"""The time of a moment in ISO 8601; what else stands behind a day makes it no date."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class DateFormat:
             ValueError: for another text; the message does not hold it.
         """
         if self._iso:
-            text = text.strip().partition("T")[0]
+            text = _ISO_TIME.sub("", text.strip())
         match = self._expression.fullmatch(text)
         if not match:
             problem = "no date of the field's format"

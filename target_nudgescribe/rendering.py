@@ -46,7 +46,7 @@ _choose: Any = pc.if_else  # its stub allows no scalars among the arrays
 _PLAIN_NUMBER = r"^(0|-?[1-9]\d{0,30}|-?(0|[1-9]\d{0,30})\.\d{0,28}[1-9])$"
 _ISO_MOMENT = (
     r"^\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
-    r" ?(Z|UTC|[+-]\d\d(:?\d\d)?)?)?$"
+    r" ?(Z|UTC|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?)?$"
 )
 
 

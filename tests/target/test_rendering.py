@@ -45,13 +45,35 @@ def test_dates_come_in_iso_or_in_the_fields_own_format(pattern: str, day: date) 
         "2026-03-29 23:59:59.999999999+14:00",
         "2026-03-29T00:00",
         "2026-03-29 10:00:00 UTC",
+        "2026-03-29T10",
+        "2026-03-29T24:00:00",
+        "2026-03-29T23:59:60Z",
+        "2026-03-29T10:00:00,5+0200",
+        " 2026-03-29T10:00 ",
     ],
 )
 def test_the_day_of_a_moment_is_the_one_that_is_written(text: str) -> None:
     assert values("Date", text, form="dd/MM/yyyy") == ["29/03/2026"]
 
 
-@pytest.mark.parametrize("text", ["2026-02-30", "n/a", "2026-13-01T00:00:00Z", "1772323200"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30",
+        "n/a",
+        "2026-13-01T00:00:00Z",
+        "1772323200",
+        "2024-02-29TBD",
+        "2024-02-29 TBD",
+        "2024-02-29T",
+        "2024-02-29T25:00",
+        "2024-02-29T10:60",
+        "2024-02-29T24:01",
+        "2024-02-29T10:00+25:00",
+        "2024-02-29T10:00 CET",
+        "2024-02-29Today",
+    ],
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     told = rendered("Date", "2026-01-01", text, form="yyyy-MM-dd")
     assert told.faults == {1: "not_a_date"}
@@ -190,6 +212,13 @@ def test_an_amount_is_one_in_a_column_of_any_others_or_in_none(text: str, slowly
     if alone.values.to_pylist() != [None]:  # a number that is too long
         with localcontext(prec=500):
             assert Decimal(alone.values.to_pylist()[0] or "") == round(expected, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["(5.00)", "5 JPY", "$5.00", "5%", "5-", "5.00 CR", "1.234,50", "5 000", "EUR", "- 5"]
+)
+def test_an_amount_of_another_currency_or_form_is_refused(text: str) -> None:
+    assert rendered("currency", "1", text, form="EUR").faults == {1: "not_an_amount"}
 
 
 def test_a_blank_is_null_but_in_text() -> None:
