@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -129,6 +130,38 @@ def loads(text: bytes) -> Any:  # noqa: ANN401 (JSON)
     except (ValueError, RecursionError):
         problem = "A record of the input is no JSON, or is nested too deeply"
         raise InputError(problem) from None
+
+
+_VALUE = json.JSONDecoder(parse_float=str, parse_int=str)
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def raw_member(line: bytes, name: str) -> bytes | None:
+    """Return a member of a JSON object exactly as it is written; None if there is none.
+
+    Args:
+        line: JSON that :func:`loads` decodes to an object.
+        name: The member's name; of several the last one counts.
+    """
+    text = line.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
+    found = None
+    place = _space(text, text.index("{") + 1)
+    while text[place] != "}":
+        key, place = json.decoder.scanstring(text, place + 1)  # type: ignore[attr-defined]
+        begin = _space(text, _space(text, place) + 1)
+        _, end = _VALUE.raw_decode(text, begin)
+        if key == name:
+            found = text[begin:end].encode("utf-8", "surrogatepass")
+        place = _space(text, end)
+        if text[place] == ",":
+            place = _space(text, place + 1)
+    return found
+
+
+def _space(text: str, place: int) -> int:
+    """Return where the next character is that is not a space."""
+    match = _SPACE.match(text, place)
+    return match.end() if match else place
 
 
 def text_of(value: Any) -> str | None:  # noqa: ANN401, C901, PLR0911, PLR0912 (a table of types)

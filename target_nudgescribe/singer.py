@@ -12,7 +12,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
-from target_nudgescribe.canonical import InputError, loads
+from target_nudgescribe.canonical import InputError, loads, raw_member
 from target_nudgescribe.json_records import UNFIT, JsonRecords, Message
 
 if TYPE_CHECKING:
@@ -152,8 +152,10 @@ class BulkReader(GenericSingerReader[bytes]):
         if kind == "RECORD" and records:
             records.add(message["record"], len(line))
             return
-        # The state and the schemas pass as they are; only records need exact numbers.
-        callback(message if kind == "RECORD" else json.loads(line))
+        if kind == "STATE":
+            message["value"] = raw_member(line, "value")
+        # Only records need exact numbers.
+        callback(message if kind in {"RECORD", "STATE"} else json.loads(line))
 
     @property
     def _not_a_message(self) -> InputError:

@@ -396,14 +396,24 @@ class TargetNudgescribe(CheckedSettings, Target):
             work.ledger.compact()
 
     @override
-    def _write_state_message(self, state: dict[str, Any]) -> None:
-        """Pass the tap's state on, verbatim, if everything before it is safe."""
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        """Keep the tap's state as the bytes in which it came."""
+        self._assert_line_requires(message_dict, requires={"value"})
+        if message_dict["value"] is None:
+            problem = "A STATE message lacks its value"
+            raise InputError(problem)
+        if message_dict["value"] != b"null":
+            self._latest_state = message_dict["value"]
+
+    @override
+    def _write_state_message(self, state: bytes) -> None:  # type: ignore[override]
+        """Pass the tap's state on, byte for byte, if everything before it is safe."""
         self._finish()
         self._check_outcomes()
         if not self._may_advance:
             self.logger.warning("The state is held back: the next run reads the same rows again")
             return
-        write_block(json.dumps(state).encode() + b"\n")
+        write_block(state + b"\n")
         self.interruption.check()
 
     @property

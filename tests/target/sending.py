@@ -73,6 +73,7 @@ class Sent:
 
     code: int
     states: list[Any]
+    written: str
     target: TargetNudgescribe | None
     logged: str
 
@@ -139,8 +140,9 @@ class Sending:
 
         self.log.clear()
         code = ended(run, TargetNudgescribe.logger)
-        states = [json.loads(line) for line in self.capture.readouterr().out.splitlines()]
-        return Sent(code, states, target, self.log.text)
+        written = self.capture.readouterr().out
+        states = [json.loads(line) for line in written.split("\n") if line]
+        return Sent(code, states, written, target, self.log.text)
 
     @property
     def customers(self) -> dict[str, Customer]:

@@ -155,9 +155,10 @@ def test_records_of_plain_streams_wait_and_everything_else_is_handed_on() -> Non
     record = {"type": "RECORD", "stream": "a", "record": {"x": 1.5}}
     other = record | {"stream": "b"}
     state = {"type": "STATE", "value": {"x": 1.25}}
+    read_state = state | {"value": b'{"x": 1.25}'}
     callbacks = {"RECORD": seen.append, "STATE": seen.append}
     counts = reader.process_lines(lines(record, other, record, state, record), callbacks)
-    assert seen == [other, 2, state]
+    assert seen == [other, 2, read_state]
     assert records.waiting == 1
     assert counts == {"RECORD": 4, "STATE": 1}
 
