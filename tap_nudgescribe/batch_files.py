@@ -24,7 +24,11 @@ from tap_nudgescribe.errors import (
 )
 from tap_nudgescribe.message_rows import KINDS
 from tap_nudgescribe.object_stores import open_object, storage_options
-from tap_nudgescribe.private_files import private_file, private_folder
+from tap_nudgescribe.private_files import (
+    private_file,
+    private_folder,
+    unfinished,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -172,7 +176,7 @@ class _LocalPlace:
         path = unquote(urlsplit(root).path) if root.startswith("file:") else root
         self._whole = Path(path).resolve() / name
         private_folder(self._whole.parent)
-        self._part = self._whole.with_name(f".{self._whole.name}.part")
+        self._part = Path(f"{unfinished(self._whole)}.part")
         self.url = self._whole.as_uri()
         self.file: IO[bytes] = private_file(self._part)
 

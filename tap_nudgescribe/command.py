@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, MappingError
 
 from tap_nudgescribe.discretion import quiet
 from tap_nudgescribe.errors import (
@@ -122,6 +122,12 @@ def _unexpected(error: Exception) -> object:
     """Return what is said of an error that this package did not raise on purpose."""
     if isinstance(error, OSError) and error.errno in MACHINE:
         return MachineError(f"The machine cannot write ({reason(error)})")
+    if isinstance(error, MappingError):
+        # Its text names expressions of the settings, and no value of a record.
+        return f"Settings: stream_maps: {str(error).rstrip('.')}"
+    setting = _misplaced_setting(error)
+    if setting:
+        return f"Settings: {setting} does not have the type or form that its description asks for"
     places = "".join(traceback.format_tb(error.__traceback__))
     return Lines(f"A defect in this package ({type(error).__name__})\n{places}")
 
@@ -138,6 +144,15 @@ def _need_stdout() -> None:
     if sys.stdout is None:
         problem = "Standard output is closed"
         raise MachineError(problem, advice="Connect it to a loader, a file or /dev/null.")
+
+
+def _misplaced_setting(error: Exception) -> str:
+    """Return the setting for which the SDK's own check of settings fails; empty if it did not."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if "_validate_config" not in {frame.f_code.co_name for frame in frames}:
+        return ""
+    names = [f.f_locals.get("path") for f in frames if f.f_code.co_name == "descend"]
+    return ".".join(str(name) for name in names if name is not None)
 
 
 def leave(code: int) -> NoReturn:

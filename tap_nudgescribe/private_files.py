@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import re
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
 
 
 def private_folder(folder: Path) -> None:
@@ -34,3 +36,47 @@ def private_file(path: Path) -> IO[bytes]:
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     path.chmod(0o600)
     return file
+
+
+LEFTOVER = re.compile(r"\..+\.([0-9]{1,10})(\.part)?", re.DOTALL)
+"""The name of an unfinished file: hidden, with the number of the process that writes it."""
+
+LEFTOVER_SECONDS = 3600
+"""Age from which on an unfinished file is a leftover: its process may be in another container."""
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name that a file has while this process writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def remove_leftovers(folder: Path, *, seconds: float = LEFTOVER_SECONDS) -> None:
+    """Remove the unfinished files of processes of this user that are dead.
+
+    Args:
+        folder: Only files directly in it are looked at; it may be missing.
+        seconds: Age from which on a file is removed.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = LEFTOVER.fullmatch(entry.name)
+            if match and not _is_alive(int(match[1])):
+                _remove_old(entry, seconds)
+
+
+def _remove_old(entry: os.DirEntry[str], seconds: float) -> None:
+    with suppress(OSError):
+        found = entry.stat(follow_symlinks=False)
+        is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if is_ours and time.time() - found.st_mtime >= seconds:
+            Path(entry.path).unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

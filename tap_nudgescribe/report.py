@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import SettingsError
+from tap_nudgescribe.private_files import remove_leftovers, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +135,7 @@ class ReportFile:
         self._plugin = plugin
         self._version = version
         self._path = Path(path)
-        self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._part = unfinished(self._path)
         self._began = datetime.now(UTC)
         self._heard = _Heard()
         for name in (plugin, "tap_nudgescribe", "target_nudgescribe"):
@@ -142,6 +143,7 @@ class ReportFile:
         try:
             if self._path.is_dir():
                 raise IsADirectoryError
+            remove_leftovers(self._path.parent)
             os.close(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         except (OSError, ValueError) as error:
             problem = f"The report cannot be written ({type(error).__name__})"

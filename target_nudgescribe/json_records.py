@@ -260,6 +260,32 @@ def _may_nest(schema: object) -> bool:
     return bool(kinds_of(schema) & {"object", "array"}) or any(map(_may_nest, listed))
 
 
+def plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema without what is not JSON schema: a ``type`` or branches of another form.
+
+    The SDK takes these parts for valid.
+    """
+    plain = dict(schema)
+    kinds = plain.get("type")
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    if "type" in plain and not (listed and all(isinstance(kind, str) for kind in listed)):
+        del plain["type"]
+    for name in ("anyOf", "oneOf", "allOf"):
+        branches = plain.get(name)
+        if isinstance(branches, list) and all(isinstance(each, dict) for each in branches):
+            plain[name] = [plain_schema(each) for each in branches]
+        else:
+            plain.pop(name, None)
+    if "properties" in plain:
+        properties = plain["properties"]
+        plain["properties"] = {
+            name: plain_schema(each)
+            for name, each in (properties.items() if isinstance(properties, dict) else ())
+            if isinstance(each, dict)
+        }
+    return plain
+
+
 def kinds_of(schema: Mapping[str, Any]) -> set[str]:
     """Return the types that a JSON schema names; none if it has no valid ``type``."""
     kinds = schema.get("type")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import resource
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tap_nudgescribe.errors import NudgescribeError
-from tap_nudgescribe.private_files import private_folder
-from target_nudgescribe.storage import StorageError
+from tap_nudgescribe.errors import NudgescribeError, reason
+from tap_nudgescribe.private_files import private_folder, remove_leftovers
+from target_nudgescribe.storage import StorageError, require_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,18 +120,40 @@ def _lock_file(folder: Path, storage: Storage) -> int:
     """Return a descriptor that holds the lock until it is closed or the process ends."""
     try:
         private_folder(folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+        # Without O_NONBLOCK the opening of a pipe would wait for ever.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(folder / "lock", flags, 0o600)
+        require_plain(descriptor, folder / "lock")
         os.fchmod(descriptor, 0o600)
     except OSError as error:
-        problem = f"Cannot write in {folder} ({type(error).__name__})"
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            raise _too_many(folder) from None
+        problem = f"Cannot write {folder / 'lock'} ({reason(error)})"
         raise StorageError(problem) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise _locked(storage) from None
+    # Whoever has the lock is the only one who writes here.
+    remove_leftovers(folder, seconds=0)
     return descriptor
+
+
+def _too_many(folder: Path) -> StorageError:
+    problem = f"Cannot open {folder / 'lock'}: this process may open no more files"
+    advice = (
+        "Each customer group of a run takes one open file: raise the limit (ulimit -n), or send "
+        "fewer groups at once."
+    )
+    return StorageError(problem, advice=advice)
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as its user may: each group's ledger has a lock."""
+    with suppress(ValueError, OSError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _told(run_id: str, until: float) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
+from tap_nudgescribe.errors import SettingsError
 from target_nudgescribe.canonical import InputError, loads, raw_member
 from target_nudgescribe.json_records import UNFIT, JsonRecords, Message
 
@@ -34,6 +35,9 @@ NEEDED: dict[str, dict[str, type]] = {
 }
 """What a message of a type must have to be handed on."""
 
+BATCH_FORMATS = ("jsonl", "parquet")
+BATCH_COMPRESSIONS = (None, "none", "gzip")
+
 
 class BulkReader(GenericSingerReader[bytes]):
     """Hands each message to its callback, but records of streams in :attr:`plain` to their buffer.
@@ -42,7 +46,8 @@ class BulkReader(GenericSingerReader[bytes]):
         plain: Buffers by stream. The target adds a stream that has no stream map.
     """
 
-    default_input = sys.stdin.buffer
+    # It is None if the process was started with a closed standard input.
+    default_input: IO[bytes] = getattr(sys.stdin, "buffer", None)  # type: ignore[assignment]
     _decode = msgspec.json.Decoder(Message).decode
 
     def __init__(self) -> None:
@@ -65,6 +70,9 @@ class BulkReader(GenericSingerReader[bytes]):
         """
         counts: Counter[str] = Counter()
         source = file_input or self.default_input
+        if source is None:
+            problem = "There is nothing to read: standard input is closed"
+            raise SettingsError(problem, advice="Pipe messages in, or name a file with --input.")
         for lines in line_blocks(lambda: self.read(source), self._next_line):
             # Most blocks hold records of one stream alone.
             if not self._records(self._latest, lines, counts):
@@ -144,8 +152,18 @@ class BulkReader(GenericSingerReader[bytes]):
         callback = callbacks.get(str(kind))
         if callback is None:
             raise self._not_a_message
-        if not _has_what_it_needs(message):
-            problem = f"Line {self._line} of the input lacks what its type needs"
+        lacking = _lacking(message)
+        if lacking:
+            stream = message.get("stream")
+            of = (
+                f" of the stream {stream}"
+                if isinstance(stream, str) and _is_unicode(stream)
+                else ""
+            )
+            problem = (
+                f"Line {self._line} of the input, a {kind} message{of}, lacks what its type needs: "
+                f"{lacking}"
+            )
             raise InputError(problem)
         counts[str(kind)] += 1
         records = self.plain.get(str(message.get("stream")))
@@ -162,25 +180,41 @@ class BulkReader(GenericSingerReader[bytes]):
         return InputError(f"Line {self._line} of the input is no Singer message")
 
 
-def _has_what_it_needs(message: dict[str, Any]) -> bool:
-    needed = NEEDED.get(str(message["type"]), {})
-    if not all(isinstance(message.get(name), kind) for name, kind in needed.items()):
-        return False
-    if "stream" in needed and not _is_unicode(message["stream"]):
-        return False
+def _lacking(message: dict[str, Any]) -> str:
+    """Return what a message does not have, or has in another form; empty if nothing."""
+    for name, kind in NEEDED.get(str(message["type"]), {}).items():
+        if not isinstance(message.get(name), kind):
+            return name
+    if "stream" in message and not _is_unicode(str(message["stream"])):
+        return "a stream name that is valid Unicode"
     if message["type"] == "BATCH":
-        return all(isinstance(url, str) for url in message["manifest"])
-    if message["type"] != "SCHEMA":
-        return True
+        return _lacking_in_batch(message)
+    return _lacking_in_schema(message) if message["type"] == "SCHEMA" else ""
+
+
+def _lacking_in_batch(message: dict[str, Any]) -> str:
+    encoding = message["encoding"]
+    if encoding.get("format") not in BATCH_FORMATS:
+        return f"encoding.format, which is {' or '.join(BATCH_FORMATS)}"
+    if encoding.get("compression") not in BATCH_COMPRESSIONS:
+        return "encoding.compression, which is gzip or none"
+    if not all(isinstance(url, str) for url in message["manifest"]):
+        return "a manifest of URLs"
+    return ""
+
+
+def _lacking_in_schema(message: dict[str, Any]) -> str:
     properties = message["schema"].get("properties")
     keys = message.get("key_properties") or []
-    return (
-        isinstance(properties, dict)
-        and all(map(_is_unicode, properties))
-        and all(isinstance(schema, dict) for schema in properties.values())
-        and isinstance(keys, list)
-        and all(isinstance(key, str) for key in keys)
-    )
+    if not isinstance(properties, dict):
+        return "schema.properties"
+    if not all(map(_is_unicode, properties)):
+        return "names of columns that are valid Unicode"
+    if not all(isinstance(schema, dict) for schema in properties.values()):
+        return "a schema for each column"
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        return "key_properties, which is a list of names"
+    return ""
 
 
 def _is_unicode(name: str) -> bool:

@@ -160,6 +160,8 @@ def pieces_of(
 def _local_file(url: str) -> Path:
     """Return the path of a local URL, whether its writer has quoted it or not."""
     path = url.removeprefix("file:").removeprefix("//")
+    if path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
     for candidate in (Path(path), Path(unquote(path))):
         # A pipe or a device would never end.
         if candidate.is_file():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager
 from functools import cached_property, partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from tap_nudgescribe.errors import NudgescribeError, reason
+from tap_nudgescribe.errors import NudgescribeError, SettingsError, reason
 from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_options
-from tap_nudgescribe.private_files import private_file, private_folder
+from tap_nudgescribe.private_files import private_file, private_folder, unfinished
 from target_nudgescribe.versions import READERS, REPLACERS
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Storage:
 
     def __init__(self, uri: str, above: Storage | None = None) -> None:
         """Touch nothing yet."""
-        self.uri = uri.removeprefix("file://").rstrip("/")
+        self.uri = (uri if above else plain_path(uri)).rstrip("/")
         self._above = above
 
     @property
@@ -89,7 +91,7 @@ class Storage:
         folder = self.local
         try:
             if folder is not None:
-                return (folder / name).open("rb")
+                return _open_plain(folder / name)
             file = open_object(f"{self.uri}/{name}", "rb", self.options)
         except FileNotFoundError:
             return None
@@ -138,7 +140,7 @@ class Storage:
                     yield file
                 return
             private_folder(folder)
-            temporary = folder / f".{name}.{os.getpid()}"
+            temporary = unfinished(folder / name)
             with private_file(temporary) as file:
                 yield file
                 file.flush()
@@ -191,9 +193,59 @@ class Storage:
         return StorageError(f"{problem} at {self.uri} ({reason(error)})")
 
 
+def plain_path(uri: str) -> str:
+    """Return the path of a ``file:`` URL, and any other URI as it is.
+
+    Escapes such as ``%20`` are decoded, unless a path is there that is written with them.
+
+    Raises:
+        SettingsError: for a URL that names another machine.
+    """
+    if uri[:5].lower() != "file:":
+        return uri
+    path = uri[5:]
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+        if host.lower() not in {"", "localhost"} or not slash:
+            problem = f"A file URL names the machine {host!r}, and only local files can be used"
+            advice = "Write file:///folder, with three slashes, or the path alone."
+            raise SettingsError(problem, advice=advice)
+        path = slash + path
+    return path if Path(path).exists() else unquote(path)
+
+
+def _open_plain(path: Path) -> IO[bytes]:
+    """Open a file for reading; a pipe or a device, which might never end, is refused at once."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    require_plain(descriptor, path)
+    return os.fdopen(descriptor, "rb")
+
+
+def require_plain(descriptor: int, path: Path) -> None:
+    """Make sure that an open file is a plain one; close it if not.
+
+    Raises:
+        StorageError: when it is a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        problem = f"{path} is not a plain file"
+        advice = "Remove what has this name, or choose another folder with state_uri."
+        raise StorageError(problem, advice=advice)
+
+
+MAX_NAME_BYTES = 220
+"""Bytes of a name's part of a path: file systems take 255, and names get a beginning and an end."""
+
+
 def safe_name(name: str) -> str:
-    """Return a name as one part of a path, whatever it holds."""
-    return quote(name, safe=" ", errors="surrogatepass").replace(".", "%2E") or "%00"
+    """Return a name as one part of a path, whatever it holds; a long one ends with its hash."""
+    safe = quote(name, safe=" ", errors="surrogatepass").replace(".", "%2E") or "%00"
+    if len(safe) <= MAX_NAME_BYTES:
+        return safe
+    digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    # No other name has this sign: whatever stands behind it is quoted.
+    return f"{safe[: MAX_NAME_BYTES - len(digest) - 2]}%-{digest}"
 
 
 def _is_absence(error: Exception) -> bool:

@@ -28,20 +28,23 @@ from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import REPORT_OPTION, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.interruption import Interrupted, Interruption
+from tap_nudgescribe.private_files import remove_leftovers
 from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
 from tap_nudgescribe.settings_checks import storage_problems
 from tap_nudgescribe.writer import write_block
+from target_nudgescribe import stream_maps
 from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.canonical import InputError
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
+from target_nudgescribe.json_records import plain_schema
 from target_nudgescribe.ledger import Ledger, is_kept
-from target_nudgescribe.lock import Lock, lock
+from target_nudgescribe.lock import Lock, lock, raise_file_limit
 from target_nudgescribe.outcomes import RunOutcomes
-from target_nudgescribe.record_checks import DEFINING
+from target_nudgescribe.record_checks import DEFINING, written_name
 from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
-from target_nudgescribe.rejects import RejectsFile, read_rows
+from target_nudgescribe.rejects import PRINT, Reject, RejectsFile, read_rows, written_row
 from target_nudgescribe.route import Route
 from target_nudgescribe.siblings import Siblings
 from target_nudgescribe.singer import BulkReader
@@ -125,6 +128,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         self._works: dict[tuple[str, str], GroupWork] = {}
         self._locks: list[Lock] = []
         self.names = StreamNames(lambda: self.mapper, self.outcomes)
+        self._failed_maps: set[str] = set()
         self._ending = False
         self._draining = False
         self._taking_in = False
@@ -312,21 +316,59 @@ class TargetNudgescribe(CheckedSettings, Target):
 
     @override
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
-        """Send what came under an older schema before a newer one holds."""
+        """Send what came under an older schema before a newer one holds.
+
+        Raises:
+            SettingsError: when stream_maps cannot be applied to the stream.
+        """
         stream = str(message_dict.get("stream"))
+        message_dict = {**message_dict, "schema": plain_schema(message_dict["schema"])}
         if stream in self.mapper.stream_maps:
             known = self.mapper.stream_maps[stream][0]
             told = message_dict.get("schema"), message_dict.get("key_properties")
             if told != (known.raw_schema, known.raw_key_properties):
                 self.drain_all()
         self.names.note_schema(stream, message_dict.get("bookmark_properties"))
-        super()._process_schema_message(message_dict)
+        try:
+            super()._process_schema_message(message_dict)
+        except Exception as error:
+            raise stream_maps.settings_error(stream, error) from error
+        stream_maps.guard(self.mapper.stream_maps[stream], self._reject_unmapped)
         reader = self.message_reader
         assert isinstance(reader, BulkReader)  # noqa: S101 (message_reader_class)
         reader.plain.pop(stream, None)
         sink = self._plain_sink(stream)
         if sink:
             reader.plain[stream] = sink.records
+
+    def _reject_unmapped(self, stream: str, record: dict[str, Any], problem: str) -> None:
+        """Account for a record for which an expression of stream_maps fails."""
+        outcomes = self.outcomes.stream(stream)
+        outcomes.read += 1
+        outcomes.count("invalid", 1)
+        outcomes.reasons[stream_maps.CODE] += 1
+        sink = self._sinks_active.get(stream)
+        if isinstance(sink, CustomersSink):
+            sink.customers.keyless += 1
+        if problem not in self._failed_maps:
+            self._failed_maps.add(problem)
+            self.warn(f"{stream}: stream_maps: {problem} for a record, which is a reject")
+        reject = Reject(
+            run_id=self.run_id,
+            stream=stream,
+            row_number=outcomes.read,
+            key=written_name(record) if self.config["rejects_rows"] == "full" else PRINT,
+            code=stream_maps.CODE,
+            field=None,
+            column=None,
+            message=stream_maps.MESSAGE,
+            found_by="check",
+            retryable=False,
+            attempts=0,
+            batch=0,
+            row=written_row(record, self.config["rejects_rows"]),
+        )
+        self._rejects(stream).add([reject])
 
     def _plain_sink(self, stream: str) -> CustomersSink | None:
         """Return the sink of a stream whose records pass unchanged, which allows bulk reading."""
@@ -357,10 +399,12 @@ class TargetNudgescribe(CheckedSettings, Target):
         if stream not in self.mapper.stream_maps:
             self._assert_sink_exists(stream)
         self.names.note_records(stream)
+        told = message_dict["encoding"]
+        encoding = {"format": told["format"], "compression": told.get("compression")}
         if self._plain_sink(stream):
-            super()._process_batch_message(message_dict)
+            super()._process_batch_message(message_dict | {"encoding": encoding})
             return
-        for record in records_of_files(stream, message_dict["encoding"], message_dict["manifest"]):
+        for record in records_of_files(stream, encoding, message_dict["manifest"]):
             self._process_record_message({"type": "RECORD", "stream": stream, "record": record})
 
     # How a run ends
@@ -438,6 +482,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         ending = "failed"
         # Rows are short-lived tuples: a look at each of them finds nothing to collect.
         gc.set_threshold(GARBAGE)
+        raise_file_limit()
         # Arrow's own gives memory back at once and takes it anew, for which threads wait.
         pa.set_memory_pool(pa.system_memory_pool())
         try:
@@ -497,9 +542,17 @@ class TargetNudgescribe(CheckedSettings, Target):
         self.logger.info("Summary: %s", told)
         try:
             if not self.errand.dry_run and self._works:
+                self._remove_leftovers()
                 self.storage.below("runs").write(f"{self.run_id}.json", told.encode())
         finally:
             self._unlock()
+
+    def _remove_leftovers(self) -> None:
+        """Remove what runs that were killed have left unfinished; ledgers' folders are clean."""
+        folder = self.storage.local
+        if folder is not None:
+            for place in (folder / "runs", *folder.glob("rejects/*")):
+                remove_leftovers(place)
 
     def report(self) -> RunReport:
         """Return what there is to tell of the run."""
