@@ -127,6 +127,8 @@ def _type(schema: Schema) -> str:
     if reference and reference not in PLAIN_RECORDS:
         return f"[{reference}](#{reference.lower()})"
     known = _resolved(schema)
+    if "x-json-text" in known:
+        return "any JSON"
     if "enum" in known:
         return " or ".join(f"`{value}`" for value in known["enum"])
     kinds = known["type"] if isinstance(known["type"], list) else [known["type"]]

@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import requests
 import urllib3
 from requests.auth import AuthBase
@@ -398,6 +399,7 @@ class NudgescribeClient:
         unique_identifier: bool | None = None,
         encrypted: bool | None = None,
         options: Sequence[str] | None = None,
+        validation_rules: object = None,
     ) -> Row:
         """Create a profile field and return it; :func:`profile_field` reads the answer.
 
@@ -411,11 +413,12 @@ class NudgescribeClient:
             unique_identifier=unique_identifier,
             encrypted=encrypted,
             options=options,
+            validation_rules=validation_rules,
         )
         keys = ["field_id", "field_name", "field_type"]
         return self._created("create_field", body | further, "ProfileField", keys)
 
-    def update_field(
+    def update_field(  # noqa: PLR0913 (one a property of a field)
         self,
         workspace_id: str,
         field_id: str,
@@ -423,10 +426,16 @@ class NudgescribeClient:
         display_name: str | None = None,
         required: bool | None = None,
         options: Sequence[str] | None = None,
+        validation_rules: object = None,
     ) -> None:
-        """Change a field's display name, required flag or options; its data are kept."""
+        """Change a field's display name, required flag, options or rules; its data are kept."""
         body = {"workspace_id": workspace_id, "field_id": field_id}
-        further = _given(display_name=display_name, required=required, options=options)
+        further = _given(
+            display_name=display_name,
+            required=required,
+            options=options,
+            validation_rules=validation_rules,
+        )
         self._changed("update_field", body | further)
 
     def delete_field(self, workspace_id: str, field_id: str) -> None:
@@ -550,7 +559,7 @@ class _Bearer(AuthBase):
 
 def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
     """Turn a row of ``list_fields`` into a definition; options that are no list are none."""
-    options = row.get("options")
+    options, rules = row.get("options"), row.get("validation_rules")
     return ProfileField(
         workspace_id=workspace_id,
         field_id=str(row["field_id"]),
@@ -562,6 +571,7 @@ def profile_field(workspace_id: str, row: Mapping[str, Any]) -> ProfileField:
         unique_identifier=bool(row.get("unique_identifier")),
         encrypted=bool(row.get("encrypted")),
         options=tuple(map(str, options if isinstance(options, list) else ())),
+        validation_rules=None if rules is None else rules_text(rules),
     )
 
 
@@ -601,6 +611,14 @@ def _run_number_or_none(value: object) -> int | None:
         return identities.run_number(value)
     except ValueError:
         return None
+
+
+_RULES = msgspec.json.Encoder(order="sorted", decimal_format="number")
+
+
+def rules_text(rules: object) -> str:
+    """Return validation rules, which are any JSON, as text that is the same for the same rules."""
+    return _RULES.encode(rules).decode()
 
 
 def _token(operation: str, value: object) -> str:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+JSON_TEXT = "application/json"
+"""``contentMediaType`` of a property whose value is JSON text."""
+
+
 @cache
 def contract() -> dict[str, Any]:
     """Return the whole OpenAPI 3.1 document."""
@@ -49,6 +53,8 @@ def _singer(definition: dict[str, Any]) -> dict[str, Any]:
     kept["type"] = kind if isinstance(kind, list) else [kind, "null"]
     if "x-timestamp" in definition:
         kept["format"] = "date-time"
+    if "x-json-text" in definition:
+        kept |= {"type": ["string", "null"], "contentMediaType": JSON_TEXT}
     return kept
 
 

@@ -62,6 +62,8 @@ class ProfileField:
     unique_identifier: bool = False
     encrypted: bool = False
     options: tuple[str, ...] = ()
+    validation_rules: str | None = None
+    """JSON text with sorted keys: rules that differ in their order only are the same."""
 
 
 class DateFormat:

@@ -6,6 +6,9 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from tap_nudgescribe.contract import JSON_TEXT
 from tap_nudgescribe.errors import ContractError
 from tap_nudgescribe.identities import identifier_names
 from tap_nudgescribe.profile import (
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tap_nudgescribe.envelopes import Row
+
+_JSON = msgspec.json.Encoder(decimal_format="number")
 
 EXTRA = "_extra"
 EXTRA_PROPERTY = {
@@ -157,6 +162,10 @@ def _never(_: object) -> object:
     raise TypeError
 
 
+def _json_text(value: object) -> str:
+    return _JSON.encode(value).decode()
+
+
 def _anything(value: object) -> object:
     return value
 
@@ -205,4 +214,6 @@ def conversion(schema: Mapping[str, Any]) -> Callable[[object], object]:
     It raises ``TypeError`` or ``ValueError`` for a value that is none; null is not asked for.
     """
     kind = kind_of(schema)
+    if schema.get("contentMediaType") == JSON_TEXT:
+        return _json_text
     return _anything if kind is None else _CONVERSIONS.get(kind, _never)

@@ -100,6 +100,7 @@ def definitions_print(fields: Iterable[ProfileField]) -> int:
     """Return a print of field definitions: it changes when a refused row may be taken."""
     told = sorted(
         repr((f.name, f.field_type, f.field_format, f.required, f.unique_identifier, f.options))
+        + (f.validation_rules or "")
         for f in fields
     )
     return int.from_bytes(blake2b("\n".join(told).encode(), digest_size=4).digest(), "little")

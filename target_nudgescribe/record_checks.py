@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from target_nudgescribe.canonical import InputError as NotJsonError
@@ -16,6 +17,7 @@ MESSAGES = {
     "not_a_text": "A name, an id or a description is not a text or a number",
     "not_a_boolean": "required, unique_identifier and encrypted take true or false",
     "not_a_list": "options takes a list of texts, or the JSON text of one",
+    "not_json": "validation_rules takes JSON, or the JSON text of it",
     "not_unicode": "A text is not valid Unicode",
     "format_missing": "A field of type Date or currency needs field_format",
     "field_flag_differs": "The field exists, and unique_identifier or encrypted cannot be changed",
@@ -76,6 +78,20 @@ def _options(value: object) -> list[str] | None:
     return [str(_description(each)) for each in value]
 
 
+def _rules(value: object) -> object:
+    """Return rules, whose form is not documented, as any JSON value."""
+    try:
+        if isinstance(value, str):
+            return json.loads(value) if value.strip() else None
+        return json.loads(json.dumps(value, default=_number))
+    except (ValueError, RecursionError):
+        raise RefusedError(code="not_json") from None
+
+
+def _number(value: object) -> float:
+    return float(str(value))
+
+
 def _is_option(value: object) -> bool:
     return value is not None and is_scalar(value)
 
@@ -95,6 +111,7 @@ _FIELD: Mapping[str, Callable[[object], object]] = {
     "unique_identifier": _boolean,
     "encrypted": _boolean,
     "options": _options,
+    "validation_rules": _rules,
 }
 
 CHECKS = {"customer_groups": _GROUP, "profile_fields": _FIELD}

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tap_nudgescribe.account import campaigns_of
-from tap_nudgescribe.client import profile_field
+from tap_nudgescribe.client import profile_field, rules_text
 from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import (
     ApiError,
@@ -279,7 +279,7 @@ def _require_gone(deleted: str, there: Container[str], operation: str) -> None:
         raise OutcomeUnknownError(problem, operation=operation)
 
 
-_FIELD_CHANGES = ("display_name", "required", "options")
+_FIELD_CHANGES = ("display_name", "required", "options", "validation_rules")
 _FIELD_FLAGS = ("unique_identifier", "encrypted")
 
 
@@ -313,7 +313,7 @@ def apply_field(scene: Scene, record: Record) -> str:
     changes = {
         key: value
         for key, value in wanted.items()
-        if (tuple(value) if key == "options" else value) != getattr(field, key)
+        if _comparable(key, value) != getattr(field, key)
     }
     if not changes:
         return "unchanged"
@@ -322,6 +322,13 @@ def apply_field(scene: Scene, record: Record) -> str:
     scene.client.update_field(workspace.workspace_id, field.field_id, **changes)
     del workspace.fields
     return "sent"
+
+
+def _comparable(key: str, value: Any) -> object:  # noqa: ANN401 (JSON)
+    """Return a value as a field's definition holds it."""
+    if key == "validation_rules":
+        return rules_text(value)
+    return tuple(value) if key == "options" else value
 
 
 def _deleted_field(scene: Scene, field: ProfileField | None) -> str:

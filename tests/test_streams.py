@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -556,3 +557,22 @@ def test_a_run_that_could_not_tell_whether_there_are_reruns_says_nothing_to_the_
     assert second.code == 0, second.stderr
     assert second.stderr.count("does not have the rerun operations") == 2
     assert second.records("published_messages")
+
+
+def test_validation_rules_of_any_json_type_are_json_text_in_one_column(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    rules = {field.field_id: field.validation_rules for field in sandbox.account.fields.values()}
+    run = tap()
+    assert run.schemas["profile_fields"]["properties"]["validation_rules"]["type"] == [
+        "string",
+        "null",
+    ]
+    seen = set()
+    for record in run.records("profile_fields"):
+        expected = rules[record["field_id"]]
+        text = record["validation_rules"]
+        assert (text if text is None else json.loads(text)) == expected
+        assert record["_extra"] is None
+        seen.add(type(expected))
+    assert seen == {dict, list, str, int, bool, type(None)}

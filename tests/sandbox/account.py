@@ -65,6 +65,7 @@ class Field:
     unique_identifier: bool = False
     encrypted: bool = False
     options: list[str] | None = None
+    validation_rules: object = None
 
 
 @dataclass

@@ -227,6 +227,7 @@ def update_field(service: Service, body: Body) -> Answer:
     field.display_name = body.get("display_name", field.display_name)
     field.required = body.get("required", field.required)
     field.options = body.get("options", field.options)
+    field.validation_rules = body.get("validation_rules", field.validation_rules)
     return wire.field(field)
 
 

@@ -81,6 +81,15 @@ _FIELDS: tuple[tuple[str, str, str | None], ...] = (
     ("Tier", "enum", None),
     ("Phone", "string", None),
 )
+_RULES: dict[str, object] = {
+    "Customer Ref": {"pattern": '^"?[0-9]+$', "max_length": 40},
+    "Loyalty Points": [{"rule": "min", "value": 0}, {"rule": "max", "value": 12.5}],
+    "Phone": "E.164",
+    "Grade": 1,
+    "Tier": False,
+}
+"""Of every JSON type that rules may have: their form is not documented."""
+
 _MILESTONES = (
     "MM/dd/yyyy",
     "dd-MM-yyyy",
@@ -145,6 +154,7 @@ def _add_fields(account: Account, workspace_id: str, *, first: bool) -> None:
             unique_identifier=name in {"Customer Ref", "E-Mail:Work"},
             encrypted=name == "Phone",
             options=["Bronze", "Silver", "Gold, 24 ct"] if field_type == "enum" else None,
+            validation_rules=_RULES.get(name),
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tests.sandbox import wire
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ def _customer_groups(account: Account, ids: list[str]) -> Iterator[wire.Row]:
 def _profile_fields(account: Account, ids: list[str]) -> Iterator[wire.Row]:
     for workspace_id in ids:
         for field in account.fields_of(workspace_id):
-            yield {"workspace_id": workspace_id, **wire.field(field)}
+            row = {"workspace_id": workspace_id, **wire.field(field)}
+            if field.validation_rules is not None:
+                row["validation_rules"] = msgspec.json.encode(field.validation_rules).decode()
+            yield row
 
 
 def _customers(account: Account, ids: list[str]) -> Iterator[wire.Row]:

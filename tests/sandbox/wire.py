@@ -180,4 +180,5 @@ def field(field: Field) -> Row:
         "unique_identifier": field.unique_identifier,
         "encrypted": field.encrypted,
         "options": field.options,
+        "validation_rules": field.validation_rules,
     }

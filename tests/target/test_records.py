@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,27 @@ def test_fields_are_created_and_changed_and_deleted_only_if_that_is_allowed(
     assert send(*gone).reasons("profile_fields") == {"field_delete_not_allowed": 1}
     assert send(*gone, allow_field_delete=True).outcomes("profile_fields") == {"deleted": 1}
     assert "Born" not in {field.field_name for field in account.fields_of(workspace_id)}
+
+
+def test_validation_rules_of_a_field_are_sent_as_the_tap_gives_them(send: Sending) -> None:
+    """As JSON text or as JSON; rules that differ in their order only are the same."""
+    account, workspace_id = send.sandbox.account, send.group.workspace_id
+    text = '{"pattern":"^[a-z]+$","max_length":40}'
+    records = [
+        {"field_name": "Code", "field_type": "string", "validation_rules": text},
+        {"field_name": "Tier", "validation_rules": ["A", {"b": 1.5}]},
+        {"field_name": "Grade", "validation_rules": "{not JSON"},
+    ]
+    sent = send(*messages("profile_fields", *records))
+    assert sent.outcomes("profile_fields") == {"sent": 2, "rejected": 1}
+    assert sent.reasons("profile_fields") == {"not_json": 1}
+    fields = {field.field_name: field for field in account.fields_of(workspace_id)}
+    assert fields["Code"].validation_rules == json.loads(text)
+    assert fields["Tier"].validation_rules == ["A", {"b": 1.5}]
+    assert fields["Grade"].validation_rules == 1
+    turned = {"field_name": "Code", "validation_rules": '{"max_length": 40, "pattern": "^[a-z]+$"}'}
+    again = send(*messages("profile_fields", turned, records[1]))
+    assert again.outcomes("profile_fields") == {"unchanged": 2}
 
 
 @pytest.mark.parametrize("fault", [None, "reset"])
