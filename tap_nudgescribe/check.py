@@ -25,6 +25,7 @@ from tap_nudgescribe.identities import Listing
 from tap_nudgescribe.message_proof import Begun, FileProof
 from tap_nudgescribe.message_sources import ApiSource, Run
 from tap_nudgescribe.naming import propose
+from tap_nudgescribe.outline import Outline, ShapesFile
 from tap_nudgescribe.proposals import Proposals
 from tap_nudgescribe.structure import keys_of
 from tap_nudgescribe.wire_names import object_place
@@ -72,14 +73,24 @@ class Finding:
     remarks: list[str] = field(default_factory=list)
 
 
-def check(account: Account) -> int:
+def check(account: Account, shapes: str | None = None) -> int:
     """Print a table of all reads on stdout and return the exit code: 0 when all that ran works.
 
     After the table comes one value for ``wire_names`` where names differ. Keys are named, values
     never.
+
+    Args:
+        account: What to read.
+        shapes: File for the outlines of all answers.
+
+    Raises:
+        SettingsError: when that file cannot be written.
     """
+    file = ShapesFile(shapes) if shapes else None
     walk = Walk(account)
     walk.run()
+    if file:
+        file.write(walk.outlines, {finding.operation: finding.works for finding in walk.findings})
     _print_table(walk.findings)
     if walk.proposals.changed:
         print()  # noqa: T201 (a report)
@@ -107,6 +118,8 @@ class Walk:
         self._client = account.client
         self._client.inspect = self._inspect
         self._answers: dict[str, Any] = {}
+        self.outlines: dict[str, Outline] = {}
+        """What the answers of each operation were like, when it was last tried."""
         self.findings: list[Finding] = []
         self.proposals = Proposals(self._client.wire.names)
 
@@ -201,6 +214,8 @@ class Walk:
 
     def _inspect(self, operation: str, answer: Any) -> None:  # noqa: ANN401
         self._answers[operation] = answer
+        outline = self.outlines.setdefault(operation, Outline())
+        outline.add(answer, operations()[operation].answer, self._names_of(operation))
 
     def _try(
         self,
@@ -235,6 +250,7 @@ class Walk:
         """Read; where the request is refused, read with other names of its keys."""
         operation = finding.operation
         self._answers.pop(operation, None)
+        self.outlines.pop(operation, None)
         try:
             result = read()
         except LoginError:
@@ -285,6 +301,8 @@ class Walk:
             self.proposals.observe(place, set(keys.types))
             names = propose(keys.shape, missing, {key: keys.types[key] for key in unknown})
             wire = self.proposals.with_names(place, names)
+            if missing & set(keys.shape.schema.get("required", ())):
+                finding.works = False
             if (missing or unknown) and place.label not in noted:
                 noted.add(place.label)
                 _note(finding, place, missing, unknown, names)

@@ -56,6 +56,8 @@ SYNONYMS: dict[str, frozenset[str]] = {
 _TYPES: dict[str, frozenset[str]] = {
     "string": frozenset({"string", "integer"}),
     "integer": frozenset({"integer", "string"}),
+    "number": frozenset({"number", "integer"}),
+    "null": frozenset(),
     "boolean": frozenset({"boolean"}),
     "object": frozenset({"object"}),
     "array": frozenset({"array"}),
@@ -79,7 +81,7 @@ def propose(
         (-_score(shape, name, other, is_own=name == own), name, other)
         for name in missing
         for other, types in others.items()
-        if _fits(shape.properties[name], types)
+        if fits(shape.properties[name], types)
     )
     found: dict[str, str] = {}
     for score, name, other in pairs:
@@ -94,7 +96,8 @@ def own_id(shape: Shape) -> str:
     return next((key for key in required if key.endswith("_id")), "")
 
 
-def _fits(expected: Shape, types: set[str]) -> bool:
+def fits(expected: Shape, types: set[str]) -> bool:
+    """Say whether values of some JSON types can be what a key of the contract holds."""
     kinds = expected.schema.get("type", "string")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     accepted = set().union(*(_TYPES[kind] for kind in kinds if kind in _TYPES))
@@ -116,6 +119,7 @@ def _score(shape: Shape, name: str, other: str, *, is_own: bool) -> float:
         (0.85, _shortens(theirs, ours)),
         (0.8, spelled in SYNONYMS.get(name, ())),
         (0.75, end),
+        (0.7, theirs[: len(ours)] == ours and theirs[-1] != "id"),
         # The types are alike, and few keys hold objects.
         (
             0.65,

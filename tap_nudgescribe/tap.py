@@ -373,12 +373,15 @@ class TapNudgescribe(CheckedSettings, Tap):
         state: Any = None,
         catalog: Any = None,
         check: bool = False,
+        shapes: str | None = None,
+        openapi: str | None = None,
         report: str | None = None,
     ) -> None:
         """Run the tap, or ``--about``, or ``--check``, and exit with the right code."""
         if about:
             cls.print_about(about_format)
             return
+        _refuse_stray_options(check=check, shapes=shapes, openapi=openapi)
         tell_types_only(logger)
         tap: TapNudgescribe | None = None
 
@@ -389,13 +392,14 @@ class TapNudgescribe(CheckedSettings, Tap):
                 parse_env_config=config.parse_env,
                 # What is to be checked need not be fit to be discovered.
                 setup_mapper=not check,
+                validate_config=openapi is None,
                 state=read_json_object(state, "The state") if state else None,
                 catalog=read_json_object(catalog, "The catalog") if catalog else None,
             )
             return tap
 
         def run() -> int:
-            return _check(build()) if check else build().run()
+            return _check(build(), shapes, openapi) if check else build().run()
 
         leave(reported(run, cls, report, logger, lambda: tap.report() if tap else None))
 
@@ -433,7 +437,7 @@ class TapNudgescribe(CheckedSettings, Tap):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        """Add ``--check`` and ``--report`` to the SDK's command."""
+        """Add ``--check`` with its options, and ``--report``, to the SDK's command."""
         command = super().get_singer_command()
         for param in command.params:
             if param.name in {"state", "catalog"}:
@@ -442,13 +446,25 @@ class TapNudgescribe(CheckedSettings, Tap):
                 cast("click.Option", param).metavar = "FILE"
                 param.is_eager = True  # --discover looks at the catalog
         command.params.append(REPORT_OPTION)
-        command.params.append(
+        command.params += [
             click.Option(
                 ["--check"],
                 is_flag=True,
                 help="Log in, try every read once, and compare the answers with the contract.",
-            )
-        )
+            ),
+            click.Option(
+                ["--shapes"],
+                metavar="FILE",
+                help="With --check: write names, types and counts of all answers to FILE as JSON, "
+                "never a value.",
+            ),
+            click.Option(
+                ["--openapi"],
+                metavar="FILE",
+                help="With --check: compare the contract with an OpenAPI document (JSON or YAML). "
+                "Calls nothing and needs no credentials.",
+            ),
+        ]
         return command
 
 
@@ -485,7 +501,22 @@ def _checked_state(state: object) -> dict[str, Any]:
     return found
 
 
-def _check(tap: TapNudgescribe) -> int:
+def _refuse_stray_options(*, check: bool, shapes: str | None, openapi: str | None) -> None:
+    """Refuse options of ``--check`` where they would have no effect."""
+    if (shapes or openapi) and not check:
+        problem = "--shapes and --openapi need --check"
+        raise click.UsageError(problem)
+    if shapes and openapi:
+        problem = "--shapes cannot be used with --openapi, which calls nothing"
+        raise click.UsageError(problem)
+
+
+def _check(tap: TapNudgescribe, shapes: str | None, openapi: str | None) -> int:
     from tap_nudgescribe.check import check  # noqa: PLC0415 (fast start-up)
 
-    return check(tap.account)
+    if openapi:
+        from tap_nudgescribe.openapi import compare_file  # noqa: PLC0415 (fast start-up)
+
+        return compare_file(openapi, tap.config.get("wire_names") or {})
+
+    return check(tap.account, shapes)

@@ -49,7 +49,7 @@ DOCUMENTS = (
     "SECURITY.md",
 )
 
-NOT_RUN = {"README.md": 5, "CONTRIBUTING.md": 3, "docs/recipes.md": 3, "docs/reverse-etl.md": 1}
+NOT_RUN = {"README.md": 5, "CONTRIBUTING.md": 3, "docs/recipes.md": 5, "docs/reverse-etl.md": 1}
 """How many blocks of a document carry a reason not to be run: more need a reason here."""
 
 BLOCK = re.compile(
