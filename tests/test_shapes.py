@@ -153,11 +153,11 @@ def test_the_tool_makes_a_change_of_the_contract_of_it(
 
 
 def test_the_tool_adds_keys_and_types_that_were_seen() -> None:
-    rows = [{"customer_group_id": 7, "name": None, "color": "red"}, {"color": None, "name": "n"}]
+    rows = [{"customer_group_id": "g", "name": 7, "color": "red"}, {"color": None, "name": "n"}]
     shapes = {"operations": {"list_groups": {"answer": outline("list_groups", {"data": rows})}}}
     text = (ROOT / "tap_nudgescribe/contract.yaml").read_text("utf-8")
     group = yaml.safe_load(changed(text, shapes))["components"]["schemas"]["CustomerGroup"]
-    assert group["properties"]["customer_group_id"]["type"] == ["string", "integer"]
+    assert group["properties"]["name"]["type"] == ["string", "null", "integer"]
     assert group["properties"]["color"] == {
         "type": ["null", "string"],
         "description": "Seen in an account",
