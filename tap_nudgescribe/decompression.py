@@ -6,6 +6,7 @@ import io
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from tap_nudgescribe.documents import MAGIC
 from tap_nudgescribe.errors import MessageFileError
 
 if TYPE_CHECKING:
@@ -28,13 +29,51 @@ def decompressed(file: BinaryIO, name: str) -> BinaryIO:
     Raises:
         ImportError: for a compression whose library is not installed.
     """
-    if PurePosixPath(name).suffix in {"", ".csv"}:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in {"", ".csv"}:
         return file
+    if suffix in MAGIC:
+        peeked = _Peeked(file, len(MAGIC[suffix]))
+        if peeked.start != MAGIC[suffix]:
+            # Decoded on the way, or not such a file at all; which one its reader finds out.
+            return cast("BinaryIO", peeked)
+        file = cast("BinaryIO", peeked)
     from smart_open.compression import compression_wrapper  # noqa: PLC0415 (fast start-up)
 
     packed = _Counted(file)
     unpacked: Any = compression_wrapper(cast("BinaryIO", packed), "rb", filename=name)
     return file if unpacked is packed else cast("BinaryIO", _Unpacked(unpacked, packed))
+
+
+class _Peeked(io.RawIOBase):
+    """A file whose first bytes are known."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        super().__init__()
+        self._file = file
+        self.media_type = getattr(file, "media_type", "")
+        self.start = b""
+        while len(self.start) < size and (part := file.read(size - len(self.start))):
+            self.start += part
+        self._rest = self.start
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return self.readall()
+        if not self._rest:
+            return self._file.read(size)
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def readinto(self, buffer: Buffer) -> int:
+        return _fill(self, buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Counted(io.RawIOBase):

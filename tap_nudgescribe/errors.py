@@ -268,3 +268,13 @@ class MessageFileError(ApiError):
     advice = (
         "Look at the file in Nudgescribe; the run stays unfinished in the state until it reads."
     )
+
+
+class NotAMessageFileError(MessageFileError):
+    """Something else is served in place of a message file: a page, an error, an archive."""
+
+    advice = (
+        "Nothing of it was sent, and the campaign stays unfinished, so that the next run reads it "
+        "again. See what answers in place of the file: a sign-in page, a proxy, an export that is "
+        "not ready."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.contrib.msgspec import encoder
 
 from tap_nudgescribe.columns import column_names, columns_of
-from tap_nudgescribe.errors import ApiError
+from tap_nudgescribe.errors import ApiError, NotAMessageFileError
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv
 from tap_nudgescribe.message_rows import KINDS
 from tap_nudgescribe.parallel import ordered_map
@@ -102,6 +103,7 @@ def sampled_headers(
         parallel: How many requests may be under way.
     """
     found = list(ordered_map(partial(_headers_of, source), runs, parallel=parallel))
+    found = _without_strangers(found)
     logger.info(
         "Message columns are those of a sample: %d files of %d of %d published campaigns. The "
         "setting message_columns names further ones",
@@ -112,14 +114,40 @@ def sampled_headers(
     return list(dict.fromkeys(name for headers in found for header in headers for name in header))
 
 
+def _without_strangers(found: list[list[list[str]]]) -> list[list[list[str]]]:
+    """Leave out headers that share no column with any other, where others share some."""
+    counts = Counter(name for headers in found for header in headers for name in set(header))
+    if not any(count > 1 for count in counts.values()):
+        return found
+    kept = [
+        [header for header in headers if any(counts[name] > 1 for name in header)]
+        for headers in found
+    ]
+    left_out = sum(map(len, found)) - sum(map(len, kept))
+    if left_out:
+        logger.warning(
+            "%d message files are left out of the sample: none of their columns is in any other "
+            "file. The setting message_columns names columns that are missing",
+            left_out,
+        )
+    return kept
+
+
 def _headers_of(source: MessageSource, run: Run) -> list[list[str]]:
     headers: list[list[str]] = []
     with suppress(ApiError):
         count = source.count(run)
         for number in sorted({1, count}) if count else []:
-            with (
-                suppress(ApiError),
-                closing(MessageCsv(source.open(run, number), SAMPLING)) as file,
-            ):
-                headers.append(file.header)
+            try:
+                with closing(MessageCsv(source.open(run, number), SAMPLING)) as file:
+                    headers.append(file.header)
+            except NotAMessageFileError as error:
+                logger.warning(
+                    "Message file %d of campaign %s is left out of the sample: %s",
+                    number,
+                    run.campaign_id,
+                    error,
+                )
+            except ApiError:
+                continue
     return headers

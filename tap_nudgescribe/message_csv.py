@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
+import uuid
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tap_nudgescribe.errors import MessageFileError, NudgescribeError
+from tap_nudgescribe.documents import foreign_document
+from tap_nudgescribe.errors import MessageFileError, NotAMessageFileError, NudgescribeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +31,9 @@ NUL, REPLACEMENT = b"\0", "\ufffd".encode()
 
 CARRIAGE_RETURN = b"\r"
 """Ends no block: Arrow drops a line feed that a block begins with after it, even in quotes."""
+
+END = uuid.uuid4().hex
+"""What is put behind a file, as a row of its own. Inside quotes it becomes a part of a value."""
 
 LONGEST_CHARACTER = 4
 """Bytes of UTF-8."""
@@ -44,6 +49,8 @@ MISFITS_IN_A_ROW = 100_000
 
 _arange: Any = pa.arange  # type: ignore[attr-defined] # newer than its stubs
 
+OPEN_QUOTE = "A message file ends inside quotes: it is cut, or a quote in it has no end"
+
 Strictness = Literal["keep", "fail", "replace"]
 
 
@@ -53,7 +60,8 @@ class CsvOptions:
 
     Attributes:
         encoding_errors: ``replace`` puts U+FFFD where a file is not UTF-8.
-        row_errors: ``keep`` keeps rows with too few or too many fields.
+        row_errors: ``keep`` keeps rows with too few or too many fields, and a last value whose
+            quotes have no end.
         longest_row: In bytes. As much is parsed at once.
     """
 
@@ -72,12 +80,15 @@ class Oddities:
     """U+0000, which warehouses refuse, now U+FFFD."""
     misfit_rows: int = 0
     """Rows with too few or too many fields."""
+    open_quotes: int = 0
+    """Files that end inside quotes."""
 
     def add(self, other: Oddities) -> None:
         """Count those of another file as well."""
         self.undecodable += other.undecodable
         self.nul += other.nul
         self.misfit_rows += other.misfit_rows
+        self.open_quotes += other.open_quotes
 
 
 @dataclass(frozen=True)
@@ -189,28 +200,8 @@ class MessageCsv:
         if not self.header or self._text.at_end():
             return
 
-        refusals: list[str] = []
-
-        def misfit(row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
-            """Note a row; what is wrong with it is raised below, because here it cannot be.
-
-            Arrow parses ahead in a thread of its own, so that this row may come between two checks.
-            """
-            if self._text.failed:
-                return "error"
-            if self._options.row_errors == "fail":
-                refusals.append(
-                    f"Row {row.number} of a message file has {row.actual_columns} fields, its "
-                    f"header {row.expected_columns}"
-                )
-                return "error"
-            if len(misfits) == MISFITS_IN_A_ROW:
-                refusals.append(f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header")
-                return "error"
-            self.oddities.misfit_rows += 1
-            misfits.append(row)
-            return "skip"
-
+        end = self._text.put_end(fields=1 if len(self.header) > 1 else 2)
+        handler = _MisfitHandler(self._text, self._options, self.oddities, misfits, end)
         self._text.keep_mark()
         names = [str(position) for position in range(len(self.header))]
         try:
@@ -218,23 +209,77 @@ class MessageCsv:
             with pa_csv.open_csv(
                 cast("BinaryIO", self._text),
                 read_options=pa_csv.ReadOptions(
-                    column_names=names, block_size=self._options.longest_row, use_threads=False
+                    column_names=names,
+                    block_size=self._options.longest_row + self._text.room_for_end,
+                    use_threads=False,
                 ),
                 parse_options=pa_csv.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=misfit
+                    newlines_in_values=True, invalid_row_handler=handler
                 ),
                 convert_options=_as_text(names, include=[str(position) for position in wanted]),
             ) as reader:
                 for batch in reader:
                     # What ends where reading failed is no whole file, and its last row is cut.
                     self._text.check()
-                    yield batch
+                    yield _without_end(batch, end) if self._text.end_given else batch
         except pa.ArrowException as error:
             self._text.check()
-            if refusals:
-                raise MessageFileError(refusals[0], operation=OPERATION) from None
+            if handler.refusal:
+                raise MessageFileError(handler.refusal, operation=OPERATION) from None
             raise _unparsable(error, self._options) from None
         self._text.check()
+        if not handler.ended_well:
+            if self._options.row_errors == "fail":
+                raise MessageFileError(OPEN_QUOTE, operation=OPERATION)
+            self.oddities.open_quotes += 1
+
+
+class _MisfitHandler:
+    """Notes rows that Arrow cannot fit into its columns.
+
+    What is wrong with them is raised elsewhere, because here it cannot be. Arrow parses ahead in a
+    thread of its own, so that such a row may come between two checks.
+
+    Attributes:
+        refusal: Why the file is refused; empty if it is not.
+        ended_well: Whether the end that was put behind the file has come as a row of its own.
+    """
+
+    def __init__(
+        self,
+        text: _CleanText,
+        options: CsvOptions,
+        oddities: Oddities,
+        misfits: list[pa_csv.InvalidRow],
+        end: str,
+    ) -> None:
+        self._text = text
+        self._options = options
+        self._oddities = oddities
+        self._misfits = misfits
+        self._end = end
+        self.refusal = ""
+        self.ended_well = False
+
+    def __call__(self, row: pa_csv.InvalidRow) -> Literal["skip", "error"]:
+        if self._text.failed:
+            return "error"
+        if row.text == self._end:
+            self.ended_well = True
+            return "skip"
+        if self._options.row_errors == "fail":
+            self.refusal = (
+                f"Row {row.number} of a message file has {row.actual_columns} fields, its "
+                f"header {row.expected_columns}"
+            )
+            return "error"
+        if len(self._misfits) == MISFITS_IN_A_ROW:
+            self.refusal = f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header"
+            return "error"
+        self._oddities.misfit_rows += 1
+        whole = cast("Any", row)._replace(text=_without(self._end, row.text))
+        self._misfits.append(whole)
+        return "skip"
 
 
 class _CleanText(io.RawIOBase):
@@ -247,6 +292,7 @@ class _CleanText(io.RawIOBase):
     Attributes:
         bytes_read: How many bytes have been read by now.
         failed: Whether reading failed. What Arrow tells from then on may be of a row that is cut.
+        end_given: Whether the end that was put behind the file has been read.
     """
 
     def __init__(self, file: BinaryIO, options: CsvOptions, oddities: Oddities) -> None:
@@ -259,8 +305,10 @@ class _CleanText(io.RawIOBase):
         """The begin of a character whose end has not been read."""
         self._ended = False
         self._failure: BaseException | None = None
+        self._end = b""
         self.bytes_read = 0
         self.failed = False
+        self.end_given = False
 
     def check(self) -> None:
         """Raise what went wrong where Arrow read ahead.
@@ -276,6 +324,17 @@ class _CleanText(io.RawIOBase):
         finally:
             # Its frames would keep it alive, and the parser with it.
             del failure
+
+    def put_end(self, *, fields: int) -> str:
+        """Put a row behind the file, of a number of fields that no row of it has; return it."""
+        row = ",".join([END] * fields)
+        self._end = f"\n{row}\n".encode()
+        return row
+
+    @property
+    def room_for_end(self) -> int:
+        """How many bytes the end takes."""
+        return len(self._end)
 
     def readable(self) -> bool:
         return True
@@ -297,6 +356,7 @@ class _CleanText(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         # Arrow takes what one call returns for a block, and a row must not fill a whole one, so
         # a small rest goes with what follows it.
+        size -= len(self._end)
         block = self._ready
         if len(block) < size // 2 and not self._ended:
             block += self._next_block()
@@ -304,6 +364,10 @@ class _CleanText(io.RawIOBase):
         if block[end - 1 : end] == CARRIAGE_RETURN and not (end == len(block) and self._ended):
             end -= 1
         self._ready = block[end:]
+        if self._ended and not self._ready and not self.end_given:
+            # In the same block as the last row, which for Arrow is whole only in the last block.
+            self.end_given = True
+            return block[:end] + self._end
         return block if end == len(block) else block[:end]
 
     def at_end(self) -> bool:
@@ -333,6 +397,8 @@ class _CleanText(io.RawIOBase):
         except csv.Error as error:
             raise _unparsable(error, self._options) from None
         self._ready = block[length:]
+        if header and not self._ready and _is_open(block):
+            raise MessageFileError(OPEN_QUOTE, operation=OPERATION)
         full = len(block) > self._options.longest_row // 2
         if header and full and length == len(block) and not self.at_end():
             problem = f"The header of a message file is longer than {length} bytes"
@@ -348,6 +414,8 @@ class _CleanText(io.RawIOBase):
         except Exception as error:  # noqa: BLE001 (codecs and storage clients have their own)
             problem = f"A message file cannot be read on ({type(error).__name__})"
             raise MessageFileError(problem, operation=OPERATION) from None
+        if not self.bytes_read:
+            self._refuse_document(block)
         begin = self.bytes_read - len(self._cut)
         self.bytes_read += len(block)
         data = self._cut + block
@@ -362,6 +430,17 @@ class _CleanText(io.RawIOBase):
             self._oddities.nul += data.count(NUL)
             data = data.replace(NUL, REPLACEMENT)
         return data
+
+    def _refuse_document(self, start: bytes) -> None:
+        """Refuse what is served in place of a file.
+
+        Raises:
+            NotAMessageFileError: saying what it is.
+        """
+        document = foreign_document(start, getattr(self._file, "media_type", ""))
+        if document:
+            problem = f"What is served as a message file is {document}, not CSV"
+            raise NotAMessageFileError(problem, operation=OPERATION)
 
     def _read_fully(self, size: int) -> bytes:
         parts = []
@@ -438,6 +517,34 @@ def _fields(row: pa_csv.InvalidRow) -> list[str | None]:
 
 def _at(fields: Sequence[str | None], position: int) -> str | None:
     return fields[position] if position < len(fields) else None
+
+
+def _is_open(header: bytes) -> bool:
+    """Say whether a header that is all of a file ends inside quotes."""
+    lines = f"{header.decode()}\n{END}\n"
+    rows = [row for row in csv.reader(io.StringIO(lines, newline="")) if row]
+    return rows[-1] != [END]
+
+
+def _without(end: str, text: str) -> str:
+    """Return a row without the end that its quotes have taken in."""
+    return text.replace(f"\n{end}\n", "").replace(f"\n{end}", "").replace(end, "")
+
+
+def _without_end(batch: pa.RecordBatch, end: str) -> pa.RecordBatch:
+    """Return the last rows without the end that a value has taken in whose quotes have no end."""
+    if not len(batch):
+        return batch
+    last = len(batch) - 1
+    columns: list[Any] = []
+    for column in batch.columns:
+        value = column[last].as_py()
+        if value and END in value:
+            mended = pa.array([_without(end, value)], column.type)
+            columns.append(pa.concat_arrays([column.slice(0, last), mended]))
+        else:
+            columns.append(column)
+    return pa.record_batch(columns, schema=batch.schema)
 
 
 def _is_utf8(data: bytes) -> bool:

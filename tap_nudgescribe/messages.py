@@ -37,7 +37,7 @@ from tap_nudgescribe.timestamps import format_timestamp, moment
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from singer_sdk.helpers import types
@@ -116,7 +116,7 @@ class PublishedMessages(NudgescribeStream):
             tap, discovered_columns(headers, known or {}, config, own=(*LINEAGE, EXTRA))
         )
         self._only_here: set[str] = set()
-        self._strange_headers = 0
+        self._headers_seen: set[str] = set()
         self._unconverted: Counter[str] = Counter()
         self._oddities = Oddities()
         self._csv_options = CsvOptions(
@@ -294,11 +294,7 @@ class PublishedMessages(NudgescribeStream):
     ) -> Iterator[Made]:
         columns = columns_of(file.header, self._titles)
         unknown = [name for name in file.header if name not in columns]
-        if len(unknown) < len(file.header):
-            self._only_here.update(unknown)
-        elif unknown:
-            # It may be a row of values, in a file without a header.
-            self._strange_headers += 1
+        self._check_header(file.header, unknown, f"message file {number} of run {run.number}")
         wanted = {n: c for n, c in columns.items() if c in self.selected_properties}
         fitting = Fitting(
             file.header,
@@ -326,6 +322,31 @@ class PublishedMessages(NudgescribeStream):
             self._unconverted.update(fitting.unconverted)
             self._oddities.add(file.oddities)
         self.progress.part_done()
+
+    def _check_header(self, header: Sequence[str], unknown: Sequence[str], name: str) -> None:
+        """Note columns that the catalog lacks; refuse a header that shares none of them.
+
+        It may be a line of an error, or a row of values in a file without a header. Where the
+        catalog has no message columns, the other files of this run are what there is to compare
+        with; those that were refused count as well, because the first one may be the wrong one.
+
+        Raises:
+            MessageFileError: when it is unlike all others.
+        """
+        others = self._titles or self._headers_seen
+        alone = len(unknown) == len(header) and not self._headers_seen & set(header)
+        if not self._titles:
+            self._headers_seen.update(header)
+        if others and alone:
+            where = "in the catalog" if self._titles else "in any other file"
+            problem = f"No column of {name} is {where}, so that it may not be such a file"
+            advice = (
+                "Nothing of it was sent, and the campaign stays unfinished. See whether it has a "
+                "header. If it does, discover again (meltano --refresh-catalog), or add its names "
+                "to the setting message_columns."
+            )
+            raise MessageFileError(problem, operation=self.operation, advice=advice)
+        self._only_here.update(unknown)
 
     @override
     def read(self) -> Iterator[Row]:
@@ -414,14 +435,6 @@ class PublishedMessages(NudgescribeStream):
                 EXTRA,
                 listed(self._only_here),
             )
-        if self._strange_headers:
-            self.logger.warning(
-                "%d message files have no column that is in the catalog; their values are in %s. "
-                "See whether the files have a header. If they do, add its names to the setting "
-                "message_columns, or discover again (meltano --refresh-catalog)",
-                self._strange_headers,
-                EXTRA,
-            )
         for name, count in sorted(self._unconverted.items()):
             self.logger.warning(
                 "%d values of the message column %r do not have the type of the column; it "
@@ -443,6 +456,13 @@ class PublishedMessages(NudgescribeStream):
                 "%d message rows have too few or too many fields; all their fields are in %s",
                 self._oddities.misfit_rows,
                 EXTRA,
+            )
+        if self._oddities.open_quotes:
+            self.logger.warning(
+                "%d message files end inside quotes: they are cut, or a quote in them has no end. "
+                "What follows that quote is one value. Set message_row_errors to fail to refuse "
+                "such files",
+                self._oddities.open_quotes,
             )
         if self._oddities.undecodable:
             self.logger.warning(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import selecting
 from tests.expectation import assert_whole, key_of
 from tests.sandbox import Fault, Sandbox, truth
-from tests.sandbox.faults import READS
+from tests.sandbox.faults import PAGES, READS
 from tests.sandbox.truth import KEYS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def everywhere(kind: Kind, *, option: str = "", times: int = 1) -> list[Fault]:
         ("invalid_json", ""),
         ("expired_token", ""),
         ("expired_url", ""),
+        ("truncated_gzip", ""),
     ],
 )
 def test_a_fault_that_passes_changes_nothing(
@@ -187,3 +189,37 @@ def test_what_cannot_work_ends_with_one_clear_line(
     assert "Traceback" not in run.stderr
     assert "canary" not in run.stderr
     assert not run.counts
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_a_file_fails_its_campaign_and_comes_with_the_next_run(
+    tap: Callable[..., Run], sandbox: Sandbox, page: str
+) -> None:
+    account = sandbox.account
+    catalog = selecting(tap("--discover").messages[0], "published_messages")
+    sandbox.inject(Fault("storage", "error_page", 1, option=page))
+    first = tap(catalog=catalog)
+    assert first.code == 1, first.stderr
+    assert "published_messages, campaign" in first.stderr
+    assert "canary" not in first.stderr
+    assert not any("canary" in str(record) for record in first.records("published_messages"))
+    second = tap(catalog=catalog, state=first.state)
+    assert second.code == 0, second.stderr
+    keys = first.keys("published_messages") | second.keys("published_messages")
+    assert keys == truth.keys(account, "published_messages")
+
+
+def test_a_page_makes_no_columns(tap: Callable[..., Run], sandbox: Sandbox) -> None:
+    pages = ("html", "text")
+    sandbox.inject(*(Fault("storage", "error_page", 1, option=page) for page in pages))
+    found = tap("--discover")
+    properties = next(
+        entry["schema"]["properties"]
+        for entry in found.messages[0]["streams"]
+        if entry["tap_stream_id"] == "published_messages"
+    )
+    names = json.dumps(list(properties))
+    assert not any(word in names for word in ("canary", "html", "doctype", "error", "upstream"))
+    assert "message_id" in names
+    assert found.stderr.count("is left out of the sample") == 1
+    assert "none of their columns is in any other file" in found.stderr
