@@ -105,7 +105,11 @@ class Sender:
         return self.bucket.fail() if self.bucket else []
 
     def __call__(
-        self, lines: Sequence[bytes], schedule: Schedule, disturb: Callable[[Account], object]
+        self,
+        lines: Sequence[bytes],
+        schedule: Schedule,
+        disturb: Callable[[Account], object],
+        arguments: Sequence[str] = (),
     ) -> Sent:
         """Send some lines while something goes wrong.
 
@@ -113,6 +117,7 @@ class Sender:
             lines: Messages.
             schedule: What goes wrong.
             disturb: Changes the account, where the schedule says so.
+            arguments: Further ones of the target's command line.
         """
         self.sandbox.faults = [replace(fault) for fault in schedule.faults]
         if schedule.loader_fails_at:
@@ -124,7 +129,7 @@ class Sender:
             "target_nudgescribe",
             self.folder,
             settings,
-            (),
+            arguments,
             schedule.world,
             stdout,
             environment=self.bucket.environment if self.bucket else {},

@@ -7,10 +7,15 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from campaign import activation, extraction, operations
+from campaign import activation, extraction, groups, operations
 from campaign.verdict import Verdict
 
-KINDS = {"tap": extraction.run, "target": activation.run, "operations": operations.run}
+KINDS = {
+    "tap": extraction.run,
+    "target": activation.run,
+    "group": groups.run,
+    "operations": operations.run,
+}
 
 
 def trial(kind: str, seed: int) -> Verdict:

@@ -285,6 +285,8 @@ class CustomerStream:
         route = self._route
         key = route.mapped.key
         work.ledger.describe(key, route.names)
+        # What this run sends is later than what they have sent, though the clocks differ.
+        work.ledger.earliest = work.siblings.latest + 1
         others = work.siblings.incomparable(key)
         if len(work.ledger.keys) > 1:
             others.append(route.name)

@@ -154,6 +154,8 @@ class Ledger:
         """Fields by which customers were found: one tuple, unless the identifier has changed."""
         self.fields: set[str] = set()
         """Fields that were ever sent; none in a file of an earlier version."""
+        self.earliest = 0
+        """No entry of this run is older, whatever the machine's clock says: Unix time."""
         self._has_news = False
         self.lost = False
         """Whether files that the ledger needs are gone: nothing is known then."""
@@ -217,6 +219,7 @@ class Ledger:
         entries = segment.entries
         before = self.find(np.stack([entries["key"], entries["key_2"]], axis=1))
         entries["ours"] |= before["ours"] & ~np.isin(entries["status"], (DELETED, RELEASED))
+        entries["time"] = np.maximum(entries["time"], self.earliest)
         entries["folded"] = np.where(entries["folded"], entries["folded"], before["folded"])
         return segment
 
@@ -278,6 +281,14 @@ class Ledger:
     def size(self) -> int:
         """How many keys there are, at most."""
         return sum(len(segment.keys) for segment in self._segments)
+
+    @property
+    def latest(self) -> int:
+        """When the last entry was made: Unix time; 0 without entries."""
+        times = [
+            int(segment.entries["time"].max()) for segment in self._segments if segment.keys.size
+        ]
+        return max(times, default=0)
 
     def describe(self, key: Iterable[str], fields: Iterable[str]) -> None:
         """Note the fields by which a stream finds customers, and those that it sends."""

@@ -127,6 +127,11 @@ class Siblings:
             self._stored = None
             yield
 
+    @property
+    def latest(self) -> int:
+        """When the last entry of another stream was made: Unix time; 0 if there is none."""
+        return max((each.ledger.latest for each in self), default=0)
+
     def incomparable(self, key: tuple[str, ...]) -> list[str]:
         """Return the streams of which nobody can say which customers they contain.
 
@@ -170,7 +175,7 @@ class Siblings:
         for each in self:
             theirs = each.ledger.find(keys, mark=False)
             same = (theirs["row"] == known["row"]) & (theirs["row_2"] == known["row_2"])
-            # Times are whole seconds: of two in one second nobody knows the later one.
+            # Times are whole seconds: of two in one second of a run nobody knows the later one.
             later = theirs["time"] >= known["time"]
             changed = np.isin(theirs["status"], REMOVALS)
             if not each.ledger.fields or fields & each.ledger.fields:

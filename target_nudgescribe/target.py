@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import uuid
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,6 +127,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         self.outcomes = RunOutcomes(self.run_id)
         self._streams: dict[str, CustomerStream] = {}
         self._works: dict[tuple[str, str], GroupWork] = {}
+        self._works_of: defaultdict[str, dict[str, GroupWork]] = defaultdict(dict)
         self._locks: list[Lock] = []
         self.names = StreamNames(lambda: self.mapper, self.outcomes)
         self._failed_maps: set[str] = set()
@@ -265,24 +267,19 @@ class TargetNudgescribe(CheckedSettings, Target):
             siblings = Siblings(
                 place.above,
                 place.name,
-                lambda: self._works_of(group_id),
+                lambda: self._works_of[group_id],
                 run_id=self.run_id,
                 writable=not self.errand.dry_run,
             )
             work = GroupWork(group_id, self._open_ledger(place), siblings)
             self._works[key] = work
+            self._works_of[group_id][siblings.own] = work
             if work.ledger.lost:
                 self.warn(
                     f"{stream}: files of the ledger for group {group_id} are gone; everything is "
                     "sent again and nobody is deleted"
                 )
         return self._works[key]
-
-    def _works_of(self, group_id: str) -> dict[str, GroupWork]:
-        """Return what waits for a group, by the folder of each stream."""
-        return {
-            work.siblings.own: work for (_, group), work in self._works.items() if group == group_id
-        }
 
     def _open_ledger(self, place: Storage) -> Ledger:
         if self.errand.dry_run:

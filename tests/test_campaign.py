@@ -15,7 +15,12 @@ from campaign.verdict import PROBLEMS
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEEDS = {"tap": (106, 1011, 14, 3044, 7025, 7052), "target": (101,), "operations": (26,)}
+SEEDS = {
+    "tap": (106, 1011, 14, 3044, 7025, 7052),
+    "target": (101,),
+    "group": (1,),
+    "operations": (26,),
+}
 """Trials that have failed: an empty file, late files of an older run, a file that a bucket listed
 late, runs that were refused once, and twice columns of messages that a run did not know, where the
 comparison was wrong; a forgotten delete; a rerun that nobody had begun."""

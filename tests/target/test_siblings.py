@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,20 @@ def test_what_another_stream_has_overwritten_is_sent_again(send: Sending) -> Non
     sent = send(*buyers(1, 2))
     assert sent.outcomes("buyers") == {"sent": 1, "unchanged": 1}
     assert sent.counts("buyers")["overwritten"] == 1
+    assert send.customers["r-1"].profile["Grade"] == "1"
+
+
+def test_what_was_overwritten_is_known_though_the_clocks_of_machines_differ(
+    send: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    for skew, stream, grade in (
+        (0, "buyers", "1"),
+        (-9000, "others", "X"),
+        (-90_000, "buyers", "1"),
+    ):
+        monkeypatch.setattr("target_nudgescribe.ledger.time.time", lambda skew=skew: now + skew)
+        assert send(*graded(stream, 1, grade=grade)).outcomes(stream) == {"sent": 1}
     assert send.customers["r-1"].profile["Grade"] == "1"
 
 
