@@ -11,11 +11,12 @@ from campaign.bucket import drawn
 from campaign.extraction import DAYS, QUIET_TRIES, TRIES
 from campaign.schedule import QUIET, Bounds, draw
 from campaign.sending import OUTCOMES, Sender, allowed_codes
-from campaign.source import MAP, MARK, STREAM, Source, expected, messages, settings_for
+from campaign.source import MAP, MARK, REFUSED, STREAM, Source, expected, messages, settings_for
 from campaign.verdict import SECRETS, Verdict
 from tests.sandbox import Sandbox, make_account
 from tests.sandbox.account import Customer
 from tests.sandbox.day import live_a_day
+from tests.sandbox.dialects import ANSWERS, ROW_NUMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,9 @@ OPERATIONS = (
     "list_customers",
     "delete_customers",
 )
+
+REFUSING = frozenset({"bad_request", "conflict", "unprocessable", "too_large"})
+"""Faults that refuse whatever is sent: a row that meets one alone looks like the cause."""
 
 BYSTANDERS = 12
 """Customers of the group whom the table does not know."""
@@ -60,6 +64,9 @@ class Activation:
         account.status_codes = chance.choice(("newer", "newer", "older"))
         account.queue_above, account.queue_wait = chance.choice(((1000, 0), (1000, 0), (4, 3)))
         account.problems_listed = chance.choice((1, 100))
+        account.row_numbers = chance.choice(sorted(ROW_NUMBERS))
+        account.upload_answers = chance.choice(("plain", *sorted(ANSWERS)))
+        account.refused_text = REFUSED
         self._group = next(g for g in account.groups.values() if g.name == "Nobody yet")
         self._add_bystanders()
         self._whole = chance.random() < 0.3
@@ -69,6 +76,8 @@ class Activation:
         self._noted: set[str] = set()
         self._recorded: set[str] = set()
         self._unrecorded: set[str] = set()
+        self._failed = 0
+        self._summary: Row = {}
         self._shown = chance.choice(("full", "masked", "none"))
         self._settings: Row = {
             **settings_for(self._group, folder),
@@ -123,6 +132,8 @@ class Activation:
         self._compare_all()
 
     def _succeeded(self, code: int) -> bool:
+        if code == 1:
+            return bool(self._failed)
         told = self._summary
         return code == 0 or (code == 3 and bool(told["invalid"] + told["rejected"]))
 
@@ -215,23 +226,38 @@ class Activation:
                 if file.is_file():
                     text = file.read_bytes().decode(errors="replace")
                     self.verdict.told(text, secrets, file.suffix)
-        self._note_rejected(sent)
+        self._failed = sent.failed(STREAM)
+        self._note_rejected(sent, REFUSING.isdisjoint(schedule.kinds))
         if sent.summary:
             self._judge_summary(sent, sent.summary)
 
-    def _note_rejected(self, sent: Sent) -> None:
-        """Remember whom the API has refused, also in a run that failed later."""
-        refs = [record["ref"] for record in sent.records(STREAM)]
+    def _note_rejected(self, sent: Sent, fair: bool) -> None:  # noqa: FBT001 (private)
+        """Remember whom the API has refused, also in a run that failed later.
+
+        Args:
+            sent: The run.
+            fair: Whether the API has refused nothing but what its own rule says.
+        """
+        records = sent.records(STREAM)
+        refs = [record["ref"] for record in records]
         for folder in (self._send.kept / "rejects").glob("*"):
             if folder.name not in self._noted:
                 self._noted.add(folder.name)
                 rejects = self._send.rejects(folder.name)
                 found = {int(r["row_number"]) for r in rejects if r["found_by"] != "check"}
                 self._rejected |= {refs[number - 1] for number in found}
+                final = {
+                    int(r["row_number"])
+                    for r in rejects
+                    if r["found_by"] in {"upload", "validation"} and not _is_retryable(r)
+                }
+                for number in final if fair else ():
+                    if REFUSED not in str(records[number - 1].get("first_name")):
+                        self.verdict.add("lost", f"row {number} is valid and rejected for good")
 
     def _judge_summary(self, sent: Sent, whole: Row) -> None:
         """Compare the summary, and the file of rejects, with what was read."""
-        self._summary: Row = whole["streams"].get(STREAM, {})
+        self._summary = whole["streams"].get(STREAM, {})
         records = sent.records(STREAM)
         summed = sum(self._summary[outcome] for outcome in OUTCOMES)
         if not summed == self._summary["read"] == len(records):
@@ -245,7 +271,12 @@ class Activation:
         checked = {int(r["row_number"]) for r in rejects if r["found_by"] == "check"}
         if checked != wrong or len(wrong) != self._summary["invalid"]:
             self.verdict.add("lost", f"invalid {wrong}, in the file of rejects {checked}")
-        refused = {int(r["row_number"]) for r in rejects if r["found_by"] != "check"}
+        others = [r for r in rejects if r["found_by"] != "check"]
+        refused = {
+            int(r["row_number"])
+            for r in others
+            if r["found_by"] == "delete" or not _is_retryable(r)
+        }
         quarantined = self._summary["counts"].get("quarantined", 0)
         if len(refused) + quarantined != self._summary["rejected"]:
             self.verdict.add("lost", f"rejected {self._summary}, in the file {len(refused)}")
@@ -297,6 +328,11 @@ def _agree(held: list[Row], wanted: Row | None) -> bool:
     if not held or wanted is None:
         return not held and wanted is None
     return all(held[0].get(name) == wanted.get(name) for name in MAP)
+
+
+def _is_retryable(reject: Row) -> bool:
+    """Say whether the next run sends a row again; CSV has it as text."""
+    return str(reject["retryable"]).lower() == "true"
 
 
 def run(seed: int, folder: Path) -> Verdict:

@@ -40,7 +40,7 @@ RENAMED = {
 }
 """Keys without which an answer makes no sense: what else is missing counts as null."""
 
-KINDS = tuple(kind for kind in get_args(Kind) if kind not in {"change", "edited"})
+KINDS = tuple(kind for kind in get_args(Kind) if kind not in {"change", "edited", "unreachable"})
 
 
 @dataclass(frozen=True)

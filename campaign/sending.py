@@ -37,6 +37,7 @@ OUTCOMES = (
     "merged",
     "invalid",
     "rejected",
+    "failed",
     "deleted",
     "already_gone",
     "unknown",
@@ -69,6 +70,14 @@ class Sent:
         whole: Row = json.loads(self.ended.stderr.rpartition("Summary: ")[2].splitlines()[0])
         # It also ends with 5 when three uploads in a row got no sound answer.
         return None if whole["ending"] == "failed" else whole
+
+    def failed(self, stream: str) -> int:
+        """Return how many rows failed without proof, in a run that ended for that alone."""
+        if self.ended.code != 1 or "Summary: " not in self.ended.stderr:
+            return 0
+        whole: Row = json.loads(self.ended.stderr.rpartition("Summary: ")[2].splitlines()[0])
+        counted: Row = whole["streams"].get(stream, {"failed": 0, "open": 0})
+        return 0 if counted["open"] else int(counted["failed"])
 
     def records(self, stream: str) -> list[Row]:
         """Return the whole records of a stream among the lines."""

@@ -21,6 +21,9 @@ STREAM = "people"
 MARK = "Zq"
 """In every value of a person, so that one is recognised wherever it should not be."""
 
+REFUSED = "(refused)"
+"""In a name that only the API refuses, by a rule of its own."""
+
 COLUMNS: Row = {
     "ref": {"type": "string"},
     "first_name": {"type": ["string", "null"]},
@@ -45,6 +48,8 @@ def settings_for(group: Group, folder: Path) -> Row:
         "state_uri": str(folder / "kept"),
     }
 
+
+_ENDS = (*([""] * 19), f" {REFUSED}")
 
 _EPOCH = date(1960, 1, 1)
 
@@ -113,7 +118,7 @@ class Source:
         day = _EPOCH + timedelta(days=self.chance.randrange(15_000))
         row: Row = {
             "ref": ref,
-            "first_name": f"{MARK}name {ref} {version}",
+            "first_name": f"{MARK}name {ref} {version}" + self.chance.choice(_ENDS),
             "birthday": self.chance.choice((day.isoformat(), day.isoformat(), None)),
             "total_spend": self.chance.choice((self.chance.randrange(10**6) / 100, None)),
         }

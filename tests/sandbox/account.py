@@ -146,6 +146,8 @@ class Account:
         key_dialect: What is done to values of unique identifiers: ``exact`` keeps them, ``trimmed``
             and ``lower`` keep them without outer spaces, and in lower case.
         numeric_ids: Whether identifiers are whole numbers in JSON, and those made from now on.
+        refused_text: Rows with a value that holds it are refused, by a rule that no field
+            definition tells; none if empty.
         rerun_enabled: Whether the endpoints marked "Testing" exist.
         api_code: When set, campaign and rerun calls must carry it in x-auth-context.
         hidden_workspace_id: A workspace without campaigns, which no answer names.
@@ -165,6 +167,7 @@ class Account:
     upload_answers: str = "plain"
     key_dialect: Literal["exact", "trimmed", "lower"] = "exact"
     numeric_ids: bool = False
+    refused_text: str = ""
     rerun_enabled: bool = True
     api_code: str | None = None
     status_codes: StatusCodes = "newer"

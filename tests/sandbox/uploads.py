@@ -60,7 +60,10 @@ def upload(
         problems = [
             problem
             for number, row in enumerate(rows, start=1)
-            for problem in _check_row(number, row, fields, known)
+            for problem in (
+                *_check_row(number, row, fields, known),
+                *_check_texts(number, row, account.refused_text),
+            )
         ]
     if problems:
         listed = ROW_NUMBERS[account.row_numbers](problems[: account.problems_listed])
@@ -131,6 +134,14 @@ def _check_row(
         _problem(number, field.field_name, "required")
         for field in fields.values()
         if field.required and row.get(field.field_name) is None and (new or field.field_name in row)
+    ]
+
+
+def _check_texts(number: int, row: Row, refused: str) -> list[Problem]:
+    return [
+        _problem(number, name, "refused_text")
+        for name, value in row.items()
+        if refused and refused in _text(value)
     ]
 
 
