@@ -209,8 +209,8 @@ class Delivery:
         status = np.full(len(batch), books.UNCERTAIN, np.uint8)
         status[confirmed] = books.SENT
         codes = np.zeros(len(batch), np.uint8)
-        known = ledger.find(keys)
-        was_sent = np.isin(known["status"][final], (*books.UNCHANGED_STATUSES, books.OUTDATED))
+        before = ledger.find(keys[final])["status"]
+        was_sent = np.isin(before, (*books.UNCHANGED_STATUSES, books.OUTDATED))
         status[final] = np.where(was_sent, books.OUTDATED, books.REJECTED)
         codes[final] = [ledger.code(verdict.refused[row][0].code) for row in final]
         changed = verdict.maybe.copy()
@@ -226,7 +226,8 @@ class Delivery:
         )
         if changed.all():
             return entries
-        unchanged = known[~changed & (known["status"] != 0)]
+        known = ledger.find(keys[~changed])
+        unchanged = known[known["status"] != 0]
         unchanged["seen"] = True
         return np.concatenate([unchanged, entries[changed]])
 
