@@ -18,7 +18,7 @@ from tap_nudgescribe.profile import (
     parse_integer,
     parse_number,
 )
-from tap_nudgescribe.records import EXTRA, kind_of
+from tap_nudgescribe.records import EXTRA, kind_of, limits
 from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
 
 if TYPE_CHECKING:
@@ -130,7 +130,19 @@ NOTHING = Kind({"type": ["null"]}, pa.string(), canonical=_nothing)
 
 def kind_for(schema: Mapping[str, Any]) -> Kind:
     """Return the kind of a column, by its schema in the SCHEMA message."""
-    return KINDS.get(kind_of(schema) or "string", NOTHING)
+    kind = KINDS.get(kind_of(schema) or "string", NOTHING)
+    within = limits(schema)
+    if within is None:
+        return kind
+    canonical = kind.canonical or str
+
+    def check(text: str) -> str:
+        written = canonical(text)
+        if not within(kind.value(written)):
+            raise ValueError
+        return written
+
+    return replace(kind, canonical=check, plain=Kind.plain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -444,7 +444,7 @@ class PublishedMessages(NudgescribeStream):
                 EXTRA,
             )
         for column, kind in sorted(self._types.items()):
-            if column in self._kinds and self._kinds[column] is not KINDS.get(kind):
+            if column in self._kinds and self._kinds[column].arrow != KINDS[kind].arrow:
                 self.logger.warning(
                     "message_column_types gives %s the type %s, but the catalog gives it another "
                     "one, which holds. Discover again (meltano --refresh-catalog) to change it",

@@ -9,7 +9,7 @@ import msgspec
 
 from tap_nudgescribe.columns import column_names, columns_of
 from tap_nudgescribe.profile import DATE_FORMATS, bounded, parse_currency, parse_day, parse_number
-from tap_nudgescribe.records import conversion, kind_of
+from tap_nudgescribe.records import conversion, kind_of, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -125,7 +125,8 @@ class ProfileColumns:
             field = definitions.get(name)
             if not is_code:
                 is_text = kind_of(schema[column]) == "string"
-                parsers.append((name, column, _parser(field, schema[column]), not is_text))
+                parse = limited(_parser(field, schema[column]), schema[column])
+                parsers.append((name, column, parse, not is_text))
             elif field and _kind(field) == "currency" and field.field_format:
                 codes.setdefault(name, {})[column] = field.field_format
         plan = [(*parser, codes.get(parser[0], {})) for parser in parsers]

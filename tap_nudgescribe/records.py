@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -200,12 +202,70 @@ def kind_of(schema: Mapping[str, Any]) -> str | None:
 
 def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a property's schema that allows null as well."""
+    result = dict(schema)
     kinds = schema.get("type")
     if isinstance(kinds, str):
         kinds = [kinds]
     if kinds and "null" not in kinds:
-        return {**schema, "type": [*kinds, "null"]}
-    return dict(schema)
+        result["type"] = [*kinds, "null"]
+    for name in ("anyOf", "oneOf", "enum"):
+        null = None if name == "enum" else {"type": "null"}
+        if isinstance(schema.get(name), list) and null not in schema[name]:
+            result[name] = [*schema[name], null]
+    return result
+
+
+def limits(schema: Mapping[str, Any]) -> Callable[[Any], bool] | None:
+    """Return what says whether a value keeps to a schema's limits beside its type; None without.
+
+    A user may have written them into a catalog: ``enum``, and those of lengths and numbers.
+    """
+    checks: list[Callable[[Any], bool]] = []
+    if isinstance(options := schema.get("enum"), list):
+        checks.append(lambda value: value in options)
+    for name, holds in _LIMITS.items():
+        if (limit := schema.get(name)) is not None:
+            checks.append(partial(holds, limit))
+    return (lambda value: all(check(value) for check in checks)) if checks else None
+
+
+def _of_text(holds: Callable[[Any, str], bool]) -> Callable[[Any, Any], bool]:
+    return lambda limit, value: not isinstance(value, str) or holds(limit, value)
+
+
+def _of_number(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def check(limit: Any, value: Any) -> bool:  # noqa: ANN401 (JSON)
+        is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+        return not is_number or holds(Decimal(str(limit)), value)
+
+    return check
+
+
+_LIMITS: dict[str, Callable[[Any, Any], bool]] = {
+    "maxLength": _of_text(lambda limit, value: len(value) <= limit),
+    "minLength": _of_text(lambda limit, value: len(value) >= limit),
+    "pattern": _of_text(lambda limit, value: re.search(limit, value) is not None),
+    "minimum": _of_number(lambda limit, value: value >= limit),
+    "maximum": _of_number(lambda limit, value: value <= limit),
+    "exclusiveMinimum": _of_number(lambda limit, value: value > limit),
+    "exclusiveMaximum": _of_number(lambda limit, value: value < limit),
+    "multipleOf": _of_number(lambda limit, value: value % limit == 0),
+}
+
+
+def limited(convert: Callable[[Any], Any], schema: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return a conversion that raises ``ValueError`` for what is beyond a schema's limits."""
+    within = limits(schema)
+    if within is None:
+        return convert
+
+    def check(value: Any) -> Any:  # noqa: ANN401 (JSON)
+        converted = convert(value)
+        if not within(converted):
+            raise ValueError
+        return converted
+
+    return check
 
 
 def conversion(schema: Mapping[str, Any]) -> Callable[[object], object]:
@@ -216,4 +276,4 @@ def conversion(schema: Mapping[str, Any]) -> Callable[[object], object]:
     kind = kind_of(schema)
     if schema.get("contentMediaType") == JSON_TEXT:
         return _json_text
-    return _anything if kind is None else _CONVERSIONS.get(kind, _never)
+    return limited(_anything if kind is None else _CONVERSIONS.get(kind, _never), schema)

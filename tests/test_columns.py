@@ -322,6 +322,39 @@ def test_a_catalog_that_a_user_has_edited_is_kept_to() -> None:
     ]
 
 
+def test_limits_that_a_user_writes_into_a_catalog_are_kept_to() -> None:
+    with ScriptedApi(
+        fields={"Score": "number", "Tier": "string"},
+        profiles=[{"Score": 5, "Tier": "gold"}, {"Score": 50.5, "Tier": "iron"}],
+        campaigns=[campaign("c0", name="short"), campaign("c1", name="much too long")],
+        files={"c0": ["Subject,n\nHello,7\nHi,70\n,\n"]},
+    ) as api:
+        catalog = api.discover(message_column_types={"n": "integer"})
+        customers = properties(catalog, "customers")
+        customers["score"] |= {"type": "number", "minimum": 0, "maximum": 10.5}
+        customers["tier"] |= {"enum": ["gold", "silver"]}
+        properties(catalog, "campaigns")["name"]["maxLength"] = 5
+        messages = properties(catalog, "published_messages")
+        messages["subject"] |= {"maxLength": 3, "pattern": "^H"}
+        messages["n"] |= {"exclusiveMaximum": 8, "multipleOf": 7}
+        run = api.tap("campaigns", "customers", "published_messages", catalog=catalog)
+    assert run.code == 0, run.stderr
+    assert_keeps_to_schemas(run)
+    assert [(c["score"], c["tier"]) for c in run.records("customers")] == [
+        (5, "gold"),
+        (None, None),
+    ]
+    assert [(c["name"], c["_extra"]) for c in run.records("campaigns")] == [
+        ("short", None),
+        (None, {"name": "much too long"}),
+    ]
+    assert [(m["subject"], m["n"], m["_extra"]) for m in run.records("published_messages")] == [
+        (None, 7, {"Subject": "Hello"}),
+        ("Hi", None, {"n": "70"}),
+        (None, None, None),
+    ]
+
+
 def test_columns_of_more_campaigns_and_of_their_last_files_are_discovered() -> None:
     campaigns = [campaign(f"c{number}", number + 1) for number in range(12)]
     files = {f"c{number}": ["id\n1\n"] * 2 + [f"id,Of {number}\n1,x\n"] for number in range(12)}
