@@ -214,19 +214,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.api.response(self.path, {}))
             return
         _, campaign_id, page = self.path.rsplit("/", 2)
-        self._send(self.api.files[campaign_id][int(page) - 1], "text/csv")
+        self._send_file(campaign_id, int(page))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.api.requests.append((self.path, body))
         if self.path == "/v1/messages/fetch" and body["format"] == "csv":
-            self._send(self.api.files[body["campaign_id"]][body["page"] - 1], "text/csv")
+            self._send_file(body["campaign_id"], body["page"])
             return
         self._send(self.api.response(self.path, body))
 
-    def _send(self, content: str | bytes, media_type: str = "application/json") -> None:
+    def _send_file(self, campaign_id: str, page: int) -> None:
+        files = self.api.files[campaign_id]
+        if page > len(files):
+            self._send("{}", status=404)
+        else:
+            self._send(files[page - 1], "text/csv")
+
+    def _send(
+        self, content: str | bytes, media_type: str = "application/json", status: int = 200
+    ) -> None:
         data = content if isinstance(content, bytes) else content.encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

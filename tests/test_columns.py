@@ -357,7 +357,7 @@ def test_limits_that_a_user_writes_into_a_catalog_are_kept_to() -> None:
 
 def test_columns_of_more_campaigns_and_of_their_last_files_are_discovered() -> None:
     campaigns = [campaign(f"c{number}", number + 1) for number in range(12)]
-    files = {f"c{number}": ["id\n1\n"] * 2 + [f"id,Of {number}\n1,x\n"] for number in range(12)}
+    files = {f"c{number}": ["id\n1\n", "id\n2\n", f"id,Of {number}\n3,x\n"] for number in range(12)}
     with ScriptedApi(campaigns=campaigns, files=files) as api:
         run = api.tap()
     rows = rows_of(run)
