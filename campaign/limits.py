@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaign.chart import Line, Panel, drawn
 from campaign.processes import Plugin
-from campaign.source import Event, messages, settings_for
+from campaign.source import COLUMNS, STREAM, Event, messages, settings_for
 from tests.sandbox import Sandbox, make_account, runs
 from tests.sandbox.account import READY_FOR_REVIEW, Campaign, Customer, Field, Group, Workspace
 
@@ -161,6 +161,62 @@ def sent(size: int) -> Cost:
     return Cost(size, ended.cpu_seconds, ended.peak_bytes, requests, ledger)
 
 
+def sent_columns(size: int) -> Cost:
+    """Return what a run of the target costs whose one row has so many columns.
+
+    Every second one goes into a profile field.
+    """
+    account = _account()
+    group = next(g for g in account.groups.values() if g.name == "Nobody yet")
+    extra = [f"extra_{number}" for number in range(size - len(COLUMNS))]
+    for number, name in enumerate(extra[::2]):
+        field = Field(f"extra-{number}", group.workspace_id, name, "string")
+        account.fields[field.field_id] = field
+    columns = COLUMNS | {name: {"type": ["string", "null"]} for name in extra}
+    record = _row(1) | dict.fromkeys(extra, "x")
+    return _sent_lines(account, group, [_schema(columns), _record(record)], size)
+
+
+def sent_groups(size: int) -> Cost:
+    """Return what a run of the target costs whose rows belong to so many groups."""
+    account = _account()
+    group = next(g for g in account.groups.values() if g.name == "Nobody yet")
+    for number in range(size):
+        made = replace(group, customer_group_id=f"g-{number}", name=f"G {number}", customers={})
+        account.groups[made.customer_group_id] = made
+    columns = COLUMNS | {"customer_group": {"type": "string"}}
+    rows = [_record(_row(n) | {"customer_group": f"G {n}"}) for n in range(size)]
+    return _sent_lines(account, group, [_schema(columns), *rows], size, customer_group=None)
+
+
+def _sent_lines(
+    account: Account, group: Group, lines: Sequence[Any], size: int, **changed: None
+) -> Cost:
+    with tempfile.TemporaryDirectory() as name, Sandbox(account) as sandbox:
+        folder = Path(name)
+        settings = sandbox.config | settings_for(group, folder) | changed
+        settings = {key: value for key, value in settings.items() if value is not None}
+        del settings["workspace_ids"]
+        plugin = Plugin("target_nudgescribe", folder, settings, longest=LONGEST_SECONDS)
+        plugin.start()
+        plugin.feed(json.dumps(line).encode() + b"\n" for line in lines)
+        list(plugin.lines)
+        ended = plugin.wait()
+        assert ended.code == 0, ended.stderr[-2000:]
+        ledger = sum(f.stat().st_size for f in (folder / "kept/ledgers").rglob("*.parquet"))
+        requests = len(sandbox.requests)
+    return Cost(size, ended.cpu_seconds, ended.peak_bytes, requests, ledger)
+
+
+def _schema(columns: dict[str, Any]) -> dict[str, Any]:
+    schema = {"properties": columns}
+    return {"type": "SCHEMA", "stream": STREAM, "key_properties": ["ref"], "schema": schema}
+
+
+def _record(record: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "RECORD", "stream": STREAM, "record": record}
+
+
 def _row(number: int) -> dict[str, Any]:
     return {
         "ref": f"r-{number}",
@@ -181,6 +237,8 @@ DIMENSIONS: dict[str, tuple[Callable[[int], Cost], Sequence[int]]] = {
     "tap: fields of a workspace": (_of(with_fields), (30, 100, 300, 1_000)),
     "tap: workspaces": (_of(with_workspaces), (3, 30, 300, 1_000)),
     "target: rows": (sent, (1_000, 10_000, 100_000, 300_000)),
+    "target: columns of a row": (sent_columns, (100, 1_000, 10_000, 20_000)),
+    "target: groups of one row": (sent_groups, (10, 100, 1_000, 4_000)),
 }
 """What is made larger, what runs over it, and how large it gets."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.columns import column_name, column_names
@@ -16,6 +17,19 @@ RESEMBLANCE = 0.75
 MAX_PROPOSALS = 20
 """Names for which a resembling one is looked for: each is compared with all others."""
 
+MAX_COMPARED = 1000
+"""Names among which one is looked for that resembles, and does not merely differ in case."""
+
+MAX_LISTED = 100
+"""Names that are written out; of further ones only their number is."""
+
+_as_column = lru_cache(maxsize=2**16)(column_name)
+
+
+@lru_cache(maxsize=2**16)
+def _marked(name: str) -> str:
+    return column_names([name], reserved=[_as_column(name)])[name]
+
 
 def matching(name: str, names: Iterable[str]) -> list[str]:
     """Return the names that are the same as one: as written or, failing that, trimmed."""
@@ -26,13 +40,6 @@ def matching(name: str, names: Iterable[str]) -> list[str]:
     return [other for other in known if other.strip() == trimmed] if trimmed else []
 
 
-def resembling(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that resembles one the most, without regard to case and signs, or None."""
-    plain = {column_name(other): other for other in names if other != name}
-    close = get_close_matches(column_name(name), plain, n=1, cutoff=RESEMBLANCE)
-    return plain[close[0]] if close else None
-
-
 def listed(names: Sequence[str], known: Iterable[str], kind: str) -> str:
     """Return names in quotes, each with the known name that it resembles.
 
@@ -41,12 +48,22 @@ def listed(names: Sequence[str], known: Iterable[str], kind: str) -> str:
         known: Names that could have been meant.
         kind: What a known name is the name of, as in "the field".
     """
-    pool = list(known)
+    plain = {_as_column(other): other for other in known}
     parts = []
-    for number, name in enumerate(names):
-        near = resembling(name, pool) if number < MAX_PROPOSALS else None
+    for number, name in enumerate(names[:MAX_LISTED]):
+        near = _resembling(name, plain) if number < MAX_PROPOSALS else None
         parts.append(f"{name!r} (resembles {kind} {near!r})" if near else repr(name))
-    return ", ".join(parts)
+    rest = len(names) - len(parts)
+    return ", ".join(parts) + (f" and {rest} more" if rest else "")
+
+
+def _resembling(name: str, plain: Mapping[str, str]) -> str | None:
+    """Return the name that resembles one the most, without regard to case and signs, or None."""
+    written = _as_column(name)
+    if written in plain or len(plain) > MAX_COMPARED:
+        return plain.get(written)
+    close = get_close_matches(written, plain, n=1, cutoff=RESEMBLANCE)
+    return plain[close[0]] if close else None
 
 
 class ColumnIndex:
@@ -62,11 +79,9 @@ class ColumnIndex:
         self._plain: dict[str, list[str]] = {}
         self._marked: dict[str, list[str]] = {}
         for name in sorted(names):
-            plain = column_name(name)
-            marked = column_names([name], reserved=[plain])[name]
             self._trimmed.setdefault(name.strip(), []).append(name)
-            self._plain.setdefault(plain, []).append(name)
-            self._marked.setdefault(marked, []).append(name)
+            self._plain.setdefault(_as_column(name), []).append(name)
+            self._marked.setdefault(_marked(name), []).append(name)
 
     def trimmed(self, column: str) -> list[str]:
         """Return the fields with a column's name, blanks at both ends aside."""
