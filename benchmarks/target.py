@@ -21,7 +21,7 @@ from benchmarks.target_rows import (
     settings,
     write_messages,
 )
-from target_nudgescribe.fingerprints import key_prints
+from target_nudgescribe.fingerprints import Hashing
 from target_nudgescribe.ledger import SENT, Ledger, new_entries
 from target_nudgescribe.storage import Storage
 from tests.sandbox import Sandbox, make_account
@@ -183,7 +183,7 @@ def know(folder: Path, numbers: range) -> None:
     ledger = Ledger(place)
     for start in range(0, len(numbers), 500_000):
         part = numbers[start : start + 500_000]
-        prints = key_prints([pa.array([f"person{n}@example.com" for n in part])])
+        prints = Hashing().keys([pa.array([f"person{n}@example.com" for n in part])])
         ledger.record(new_entries(prints, np.zeros_like(prints), SENT))
     ledger.compact()
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from benchmarks.stages import best
 from benchmarks.target_rows import COLUMNS, SCHEMA, TakesEverything, record, settings
 from target_nudgescribe.csv_lines import csv_bytes, csv_lines
-from target_nudgescribe.fingerprints import key_prints, row_prints
+from target_nudgescribe.fingerprints import Hashing
 from target_nudgescribe.json_records import JsonRecords
 from target_nudgescribe.ledger import SENT, Ledger, new_entries
 from target_nudgescribe.preflight import preflight
@@ -70,7 +70,7 @@ def main() -> None:
         names = cells.column_names
         columns = [texts_of(cells, name) for name in names]
         made = csv_lines(columns)
-        keys = key_prints(columns[:1])
+        keys = Hashing().keys(columns[:1])
         ledger = Ledger(Storage(folder))
 
         def consult_ledger() -> None:
@@ -84,7 +84,10 @@ def main() -> None:
             "BATCH: columns of text": lambda: from_table(names, table, 1),
             "render and check": lambda: check(rows, mapped),
             "CSV lines": lambda: csv_lines(columns),
-            "prints of keys and rows": lambda: (key_prints(columns[:1]), row_prints(made, names)),
+            "hashes of keys and rows": lambda: (
+                Hashing().keys(columns[:1]),
+                Hashing().rows(made, names),
+            ),
             "ledger: look up, intend, record": consult_ledger,
             "body of the upload": lambda: csv_bytes(names, made),
         }

@@ -80,3 +80,23 @@ def _is_alive(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def foreign(path: Path) -> str:
+    """Return why a file or folder is not this user's alone; empty when it is, or is not there.
+
+    Its owner must be this user or root, and nobody else may write to it. A link is none of ours.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return ""
+    if os.name == "nt":
+        return ""
+    if stat.S_ISLNK(found.st_mode):
+        return "is a link"
+    if found.st_uid not in {os.geteuid(), 0}:
+        return f"belongs to another user (id {found.st_uid})"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"may be written by others (mode {stat.S_IMODE(found.st_mode):o})"
+    return ""

@@ -519,6 +519,35 @@ TARGET_SETTINGS = (
         ),
     ),
     th.Property(
+        "hash_key",
+        th.StringType(min_length=16),
+        secret=True,
+        title="Hash key",
+        description=(
+            "Secret key for the hashes of identifiers and rows in the ledger and in rejects, 16 "
+            "characters or more. Without it, whoever has the ledger and a list of identifiers can "
+            "test which of them it holds. A ledger works only with the key it was written with."
+        ),
+    ),
+    th.Property(
+        "rejects_keep_days",
+        th.IntegerType(minimum=1),
+        title="Days to keep rejects",
+        description=(
+            "At the end of a successful run, remove rejects that were written more than this many "
+            "days ago. Not set: keep all."
+        ),
+    ),
+    th.Property(
+        "runs_keep_days",
+        th.IntegerType(minimum=1),
+        title="Days to keep run summaries",
+        description=(
+            "At the end of a successful run, remove run summaries that were written more than this "
+            "many days ago. Not set: keep all."
+        ),
+    ),
+    th.Property(
         "state_on_failure",
         th.StringType(allowed_values=["hold", "advance"]),
         default="hold",

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_nudgescribe.fingerprints import folded_prints, in_order
+from target_nudgescribe.fingerprints import in_order
 from target_nudgescribe.rows import texts_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from target_nudgescribe.fingerprints import Hashing
     from target_nudgescribe.ledger import Ledger
     from target_nudgescribe.siblings import Siblings
     from target_nudgescribe.validation import Checked
@@ -49,9 +50,9 @@ class Ready:
         """Return the number of rows."""
         return len(self.numbers)
 
-    def folded_keys(self, key: Sequence[str]) -> NDArray[np.uint64]:
-        """Return :func:`folded_prints` of each row's key, which are the values of some fields."""
-        return folded_prints([texts_of(self.cells, name) for name in key])
+    def folded_keys(self, key: Sequence[str], hashing: Hashing) -> NDArray[np.uint64]:
+        """Return :meth:`Hashing.folded_keys` of each row's key: the values of some fields."""
+        return hashing.folded_keys([texts_of(self.cells, name) for name in key])
 
     def take(self, rows: NDArray[np.intp]) -> Ready:
         """Return some of the rows."""
@@ -102,9 +103,9 @@ class Batch:
         """Print of each row: uint64, (n, 2)."""
         return _side_by_side([part.prints for part in self.parts])
 
-    def folded_keys(self, key: Sequence[str]) -> NDArray[np.uint64]:
-        """:func:`folded_prints` of each row's key: uint64, (n,)."""
-        return _side_by_side([part.folded_keys(key) for part in self.parts])
+    def folded_keys(self, key: Sequence[str], hashing: Hashing) -> NDArray[np.uint64]:
+        """:meth:`Hashing.folded_keys` of each row's key: uint64, (n,)."""
+        return _side_by_side([part.folded_keys(key, hashing) for part in self.parts])
 
     @property
     def shapes(self) -> NDArray[np.intp]:

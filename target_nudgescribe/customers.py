@@ -13,7 +13,6 @@ from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import GroupWork, Ready, by_fields, last_of_each_key, taken
 from target_nudgescribe.delete_marker import UNREADABLE, read_markers
 from target_nudgescribe.delivery import Delivery
-from target_nudgescribe.fingerprints import folded_prints
 from target_nudgescribe.mapping import DELETED_COLUMN, Problem
 from target_nudgescribe.preflight import PreflightError
 from target_nudgescribe.prepared import Prepared, Printed, prepare
@@ -64,6 +63,7 @@ class CustomerStream:
         self._is_known = is_known
         self._take_in_all = take_in_all
         self._delivery = Delivery(route)
+        self._held = readback.HeldCustomers(route)
         self._groups: dict[str, str] = {}
         self._groups_revision = 0
         self._key_changed = False
@@ -81,7 +81,7 @@ class CustomerStream:
 
     def prepare(self, rows: Rows) -> Prepared:
         """Find out what needs no order: in any thread."""
-        return prepare(rows, self._route.mapped)
+        return prepare(rows, self._route.mapped, self._route.hashing)
 
     def absorb(self, prepared: Prepared) -> None:
         """Keep rows that the account does not have yet; upload them when they are enough.
@@ -137,7 +137,7 @@ class CustomerStream:
         deletes.withdraw(route, work, keys[kept])
         if len(doomed):
             columns = [texts_of(prepared.checked.cells, name) for name in route.mapped.key]
-            folded = folded_prints([taken(column, doomed) for column in columns])
+            folded = route.hashing.folded_keys([taken(column, doomed) for column in columns])
             deletes.doom(route, work, keys[doomed], folded, rows.first + doomed)
         if work.waits(keys[kept]):
             # An older row of a customer must be there before a newer one is sent.
@@ -147,8 +147,8 @@ class CustomerStream:
             if prepared.printed:
                 printed = prepared.printed.take(among)
             else:
-                printed = Printed.of(taken(checked.cells, among), names)
-            fresh = self._fresh(work, keys[among], printed.prints, names)
+                printed = Printed.of(taken(checked.cells, among), names, route.hashing)
+            fresh = self._fresh(work, keys[among], printed)
             if len(fresh):
                 chosen, new = among[fresh], printed.take(fresh)
                 ready = Ready(
@@ -166,17 +166,17 @@ class CustomerStream:
             self._delivery.deliver(work)
 
     def _fresh(
-        self,
-        work: GroupWork,
-        keys: NDArray[np.uint64],
-        prints: NDArray[np.uint64],
-        names: Sequence[str],
+        self, work: GroupWork, keys: NDArray[np.uint64], printed: Printed
     ) -> NDArray[np.intp]:
         """Return the places of rows that the account does not have, as far as anyone knows."""
-        route = self._route
+        route, prints, names = self._route, printed.prints, printed.cells.column_names
         known = work.ledger.find(keys)
         same = (known["row"] == prints[:, 0]) & (known["row_2"] == prints[:, 1])
         unchanged = same & np.isin(known["status"], books.UNCHANGED_STATUSES)
+        if readback.verifying(route) == "full":
+            there = self._held.has(work.group_id, keys, printed.cells)
+            route.outcomes.counts["drifted"] += int((unchanged & ~there).sum())
+            unchanged &= there
         if unchanged.any() and work.siblings.exist:
             places = np.flatnonzero(unchanged)
             overwritten = work.siblings.overwrote(known[places], names, route.mapped.key)

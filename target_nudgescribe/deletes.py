@@ -337,7 +337,7 @@ def _find(route: Route, work: GroupWork, wanted: Mapping[bytes, Wanted]) -> _Fou
     similar: set[int] = set()
     everybody: set[str] = set()
     key = route.mapped.key
-    for page in held(route.workspace, work.group_id, key, key):
+    for page in held(route, work.group_id, key):
         everybody.update(page.customer_ids)
         spellings = np.where(page.folded, page.folded, page.keys[:, 0]).tolist()
         # A customer whom the stream has sent under that very key is not another one's spelling.

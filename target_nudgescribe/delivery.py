@@ -222,7 +222,7 @@ class Delivery:
             definitions=self._route.definitions,
             batch=self._batches,
             codes=codes,
-            folded=batch.folded_keys(self._route.mapped.key),
+            folded=batch.folded_keys(self._route.mapped.key, self._route.hashing),
         )
         if changed.all():
             return entries

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tap_nudgescribe.errors import NudgescribeError
 from target_nudgescribe.fingerprints import in_order
 from target_nudgescribe.storage import StorageError
 
@@ -29,6 +30,9 @@ A seeded one was read from the account: it is there, and nobody knows who sent i
 seeded, and the stream has the same row for it. A released one has left the stream while another
 stream of the group contained it.
 """
+
+PRESENT = (SENT, OUTDATED, SEEDED, CLAIMED)
+"""Statuses of a key that the account has."""
 
 UNCHANGED_STATUSES = (SENT, SEEDED, CLAIMED)
 """Statuses of a key whose row the account has as the entry says."""
@@ -51,10 +55,10 @@ ENTRY = np.dtype(
 )
 """One key: its print, the print of its row, and how that ended.
 
-``folded`` is :func:`folded_prints` of the key. ``ours`` says whether an upload of this ledger's
-stream was once confirmed for the key, and the customer was not deleted since: only such customers
-may be deleted because they are missing. ``seen`` says whether this run has met the key; it is not
-kept.
+``folded`` is :meth:`Hashing.folded_keys` of the key. ``ours`` says whether an upload of this
+ledger's stream was once confirmed for the key, and the customer was not deleted since: only such
+customers may be deleted because they are missing. ``seen`` says whether this run has met the key;
+it is not kept.
 """
 
 _BYTES = np.dtype(f"V{ENTRY.itemsize}")
@@ -77,6 +81,72 @@ MOST_ALIKE = 4
 
 AT_ONCE = 25_000
 """Entries that are copied at once."""
+
+
+LISTING = "ledger.json"
+"""The file that says what a ledger describes and which of its files hold."""
+
+LEFTOVERS = ("base-0.parquet", "base-1.parquet", "delta-0-0.parquet", "delta-1-0.parquet")
+"""Files that a ledger cannot have without :data:`LISTING`, unless that was lost."""
+
+VERSION = 1
+"""Of the form of the files. A ledger of another version is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerOwner:
+    """What a ledger describes: it holds for one account at one address, and for one hash key.
+
+    Attributes:
+        hash_check: :attr:`Hashing.check_value` of the key that its hashes were made with.
+        api: Host, port and path of the API.
+        account: The account's id.
+
+    What is empty is not known, and is not compared.
+    """
+
+    hash_check: str = ""
+    api: str = ""
+    account: str = ""
+
+    def check(self, found: Mapping[str, str], uri: str) -> None:
+        """Make sure that a ledger may be used.
+
+        Args:
+            found: What the ledger says of itself, as :meth:`asdict`.
+            uri: Its place.
+
+        Raises:
+            LedgerMismatchError: when it describes something else.
+        """
+        if self.hash_check and self.hash_check != found["hash_check"]:
+            problem = f"The ledger at {uri} was written with another hash_key, or without one"
+            advice = (
+                "Set the hash_key that it was written with. To change the key, set another "
+                "state_uri and run with --seed-ledger."
+            )
+            raise LedgerMismatchError(problem, advice=advice)
+        for name, here in (("api", self.api), ("account", self.account)):
+            there = found[name]
+            if here and there and here != there:
+                problem = (
+                    f"The ledger at {uri} describes the {name} {there}, and this run is for "
+                    f"{here}: what it calls sent is not there"
+                )
+                advice = (
+                    "Set another state_uri for each account. If this is the same account, remove "
+                    "the ledger's folder: all rows are then sent again."
+                )
+                raise LedgerMismatchError(problem, advice=advice)
+
+
+ANY_OWNER = LedgerOwner()
+
+
+class LedgerMismatchError(NudgescribeError):
+    """A ledger describes another account, or was written in another way; nothing was sent."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True)
@@ -119,12 +189,13 @@ class Ledger:
     """The entries of one workspace, group and stream, in memory and at a URI.
 
     On storage there is a base, sorted by key, and a delta for each checkpoint since. The file
-    ``ledger.json`` names the base that holds, and each delta the generation of the base that it
-    follows. Each is replaced as a whole, so that a run that dies at any moment leaves the last
-    checkpoint. Names are used again, so that nothing piles up.
+    ``ledger.json`` is there before all of them. It names the base that holds, and each delta the
+    generation of the base that it follows. Each is replaced as a whole, so that a run that dies at
+    any moment leaves the last checkpoint. Names are used again, so that nothing piles up.
 
     Args:
         storage: The ledger's own folder.
+        owner: What the ledger must describe.
         writable: Whether what is recorded is kept, and not in memory alone.
         hold: Called before each write; raises when another run may write here.
     """
@@ -132,6 +203,7 @@ class Ledger:
     def __init__(
         self,
         storage: Storage,
+        owner: LedgerOwner = ANY_OWNER,
         *,
         writable: bool = True,
         hold: Callable[[], object] = lambda: None,
@@ -140,14 +212,18 @@ class Ledger:
 
         Raises:
             StorageError: when it is damaged or cannot be read.
+            LedgerMismatchError: when it describes something else.
         """
         self._storage = storage
+        self._owner = owner
         self._writable = writable
         self.hold = hold
         self._base = _Segment.of(np.zeros(0, ENTRY))
         self._filter = np.zeros(2**10, bool)
         self._fresh: list[_Segment] = []
-        self._generation = 0
+        # Deltas that are left of an earlier ledger in the same place are of another generation.
+        self._generation = int(time.time())
+        self._listed = False
         self._deltas = 0
         self.codes: list[str] = [""]
         self.keys: set[tuple[str, ...]] = set()
@@ -224,6 +300,8 @@ class Ledger:
         return segment
 
     def _write_delta(self, segment: _Segment) -> None:
+        if not self._listed:
+            self._write_listing()
         told = {
             "generation": str(self._generation),
             "codes": json.dumps(self.codes),
@@ -305,6 +383,58 @@ class Ledger:
         self.keys |= {tuple(key) for key in facts.get("keys", ())}
         self.fields |= set(facts.get("fields", ()))
 
+    def present(self) -> int:
+        """Return how many customers the account has, as far as the ledger knows."""
+        return sum(int(np.isin(part["status"], PRESENT).sum()) for part in self._in_order())
+
+    def mark_absent(self) -> int:
+        """Record that the account does not have the customers that this run has not met.
+
+        Returns:
+            How many of them the ledger had taken for present.
+        """
+        there = (*PRESENT, UNCERTAIN)
+        gone = _Segment.joined(
+            [
+                _chosen(part, np.flatnonzero(np.isin(part["status"], there) & ~part["seen"]))
+                for part in self._in_order()
+            ]
+        ).entries
+        keys = np.stack([gone["key"], gone["key_2"]], axis=1)
+        self.record(new_entries(keys, keys, DELETED))
+        return len(gone)
+
+    def forget(self, keys: NDArray[np.uint64]) -> int:
+        """Remove the entries of keys, and all files that may hold them; return how many there were.
+
+        Args:
+            keys: ``uint64, (n, 2)``.
+
+        Raises:
+            StorageError: when files cannot be written or removed. A second call makes that good.
+        """
+        wanted = {key.tobytes() for key in keys}
+        parts, found = [], 0
+        for part in self._in_order():
+            both = np.stack([part["key"], part["key_2"]], axis=1)
+            kept = np.array([key.tobytes() not in wanted for key in both], bool)
+            found += int((~kept).sum())
+            parts.append(_chosen(part, np.flatnonzero(kept)))
+        if found:
+            self._base, self._fresh = _Segment.joined(parts), []
+            self._deltas = max(self._deltas, 1)
+            self.compact()
+        if self._listed:
+            self._remove_outdated()
+        return found
+
+    def _remove_outdated(self) -> None:
+        """Remove the files that do not hold any more: their names would be used again."""
+        for file in list(self._storage.files()):
+            outdated = file.name.startswith("base-") and file.name != self._base_name()
+            if outdated or (file.name.startswith("delta-") and not self._deltas):
+                self._storage.remove(file.name)
+
     def compact(self) -> None:
         """Write one base instead of base and deltas."""
         if not self._writable or not (self._deltas or (self._has_news and len(self._base.keys))):
@@ -312,10 +442,21 @@ class Ledger:
         self.hold()
         self._generation += 1
         with self._storage.writing(self._base_name()) as file:
-            _write(file, self._in_order(), {})
+            _write(file, self._in_order(), {"generation": str(self._generation)})
         self._deltas, self._has_news = 0, False
-        told = {"generation": self._generation, "codes": self.codes, "facts": self._facts}
-        self._storage.write("ledger.json", json.dumps(told).encode())
+        self._write_listing(base=True)
+
+    def _write_listing(self, *, base: bool = False) -> None:
+        told = {
+            "version": VERSION,
+            "owner": asdict(self._owner),
+            "generation": self._generation,
+            "base": base,
+            "codes": self.codes,
+            "facts": self._facts,
+        }
+        self._storage.write(LISTING, json.dumps(told).encode())
+        self._listed = True
 
     @property
     def _segments(self) -> list[_Segment]:
@@ -375,18 +516,24 @@ class Ledger:
     def _load(self) -> None:
         """Read the base and the deltas that hold.
 
-        When a run died between an intent and its outcome, the last delta is that intent.
+        When a run died between an intent and its outcome, the last delta is that intent. Files
+        that are missing are noted in ``lost``: nothing of the ledger is believed then.
         """
-        listing = self._storage.read("ledger.json")
-        if listing is not None:
-            told: dict[str, Any] = json.loads(listing)
-            self._generation, self.codes = told["generation"], told["codes"]
-            self._learn(told.get("facts", {}))
-            base = self._storage.open(self._base_name())
-            self.lost = base is None
-            if base is not None:
-                self._base = _Segment.of(_read(base)[0])
-                self._mark(self._base)
+        listing = self._storage.read(LISTING)
+        if listing is None:
+            self.lost = any(map(self._exists, LEFTOVERS))
+            return
+        told: dict[str, Any] = json.loads(listing)
+        if told.get("version") != VERSION:
+            problem = f"The ledger at {self._storage.uri} was written by another version"
+            advice = "Set another state_uri and run with --seed-ledger, or use that version."
+            raise LedgerMismatchError(problem, advice=advice)
+        self._owner.check(told["owner"], self._storage.uri)
+        self._generation, self.codes, self._listed = told["generation"], told["codes"], True
+        self._learn(told["facts"])
+        if told["base"] and not self._load_base():
+            self._lose()
+            return
         while (file := self._storage.open(self._delta_name(self._deltas))) is not None:
             entries, told = _read(file)
             if int(told["generation"]) != self._generation:
@@ -395,6 +542,36 @@ class Ledger:
             self._learn(json.loads(told.get("facts", "{}")))
             self._take_in(_Segment.of(entries))
             self._deltas += 1
+        following = self._storage.open(self._delta_name(self._deltas + 1))
+        if following is not None and int(_read(following)[1]["generation"]) == self._generation:
+            self._lose()
+
+    def _load_base(self) -> bool:
+        """Read the base, and return whether the one that is there is the one that holds."""
+        file = self._storage.open(self._base_name())
+        if file is None:
+            return False
+        entries, told = _read(file)
+        if told.get("generation") != str(self._generation):
+            return False
+        self._base = _Segment.of(entries)
+        self._mark(self._base)
+        return True
+
+    def _lose(self) -> None:
+        """Believe nothing of what was read, and begin a new ledger."""
+        self.lost = True
+        self._base, self._fresh = _Segment.of(np.zeros(0, ENTRY)), []
+        self._filter = np.zeros(2**10, bool)
+        self._generation, self._deltas, self._listed = self._generation + 2, 0, False
+        self._generation = max(self._generation, int(time.time()))
+
+    def _exists(self, name: str) -> bool:
+        file = self._storage.open(name)
+        if file is None:
+            return False
+        file.close()
+        return True
 
     def _base_name(self) -> str:
         return f"base-{self._generation % 2}.parquet"
@@ -404,9 +581,8 @@ class Ledger:
 
 
 def is_kept(storage: Storage) -> bool:
-    """Say whether there is a ledger in a folder, if only of a run that died."""
-    names = "ledger.json", "delta-0-0.parquet"
-    return any(storage.read(name) is not None for name in names)
+    """Say whether there is a ledger in a folder, or files that are left of one."""
+    return any(storage.read(name) is not None for name in (LISTING, *LEFTOVERS))
 
 
 def new_entries(  # noqa: PLR0913 (what an entry is made of)
@@ -456,12 +632,7 @@ def _read(file: IO[bytes]) -> tuple[NDArray[np.void], dict[str, str]]:
         for batch in parquet.iter_batches(AT_ONCE):
             end = start + batch.num_rows
             for name in _KEPT:
-                if name in batch.schema.names:
-                    entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
+                entries[name][start:end] = batch.column(name).to_numpy(zero_copy_only=False)
             start = end
         told = parquet.schema_arrow.metadata or {}
-        if "ours" not in parquet.schema_arrow.names:
-            # A file of an earlier version. Entries without a batch may have been seeded.
-            was_sent = np.isin(entries["status"], (SENT, OUTDATED))
-            entries["ours"] = was_sent & (entries["batch"] > 0)
     return entries, {name.decode(): value.decode() for name, value in told.items()}

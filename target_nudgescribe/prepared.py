@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from target_nudgescribe.batches import taken
 from target_nudgescribe.csv_lines import csv_lines
-from target_nudgescribe.fingerprints import key_prints, row_prints
 from target_nudgescribe.rows import texts_of
 from target_nudgescribe.validation import Checked, check
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from target_nudgescribe.fingerprints import Hashing
     from target_nudgescribe.mapping import StreamMap
     from target_nudgescribe.rows import Rows
 
@@ -37,10 +37,10 @@ class Printed:
     prints: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, cells: pa.Table, names: Sequence[str]) -> Printed:
+    def of(cls, cells: pa.Table, names: Sequence[str], hashing: Hashing) -> Printed:
         """Print the rows of a table under some of its columns."""
         lines = csv_lines([texts_of(cells, name) for name in names])
-        return cls(cells.select(list(names)), lines, row_prints(lines, names))
+        return cls(cells.select(list(names)), lines, hashing.rows(lines, names))
 
     def take(self, rows: NDArray[np.intp]) -> Printed:
         """Return some of the rows."""
@@ -64,10 +64,11 @@ class Prepared:
     printed: Printed | None
 
 
-def prepare(rows: Rows, mapped: StreamMap) -> Prepared:
+def prepare(rows: Rows, mapped: StreamMap, hashing: Hashing) -> Prepared:
     """Check rows and print them."""
     checked = check(rows, mapped)
     cells = checked.cells
-    keys = key_prints([texts_of(cells, name) for name in mapped.key])
+    keys = hashing.keys([texts_of(cells, name) for name in mapped.key])
     alike = not checked.missing and len(rows) > 0
-    return Prepared(rows, checked, keys, Printed.of(cells, cells.column_names) if alike else None)
+    printed = Printed.of(cells, cells.column_names, hashing) if alike else None
+    return Prepared(rows, checked, keys, printed)

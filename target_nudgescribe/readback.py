@@ -17,7 +17,6 @@ from tap_nudgescribe.errors import NudgescribeError, SettingsError
 from target_nudgescribe import ledger as books
 from target_nudgescribe.batches import joined, taken
 from target_nudgescribe.csv_lines import csv_lines
-from target_nudgescribe.fingerprints import folded_prints, key_prints, row_prints
 from target_nudgescribe.mapping import MappedField, StreamMap
 from target_nudgescribe.rows import from_dicts, texts_of
 from target_nudgescribe.validation import check
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from tap_nudgescribe.envelopes import Row
     from tap_nudgescribe.identities import Malformed
     from target_nudgescribe.batches import GroupWork, Ready
+    from target_nudgescribe.fingerprints import Hashing
     from target_nudgescribe.ledger import Ledger
     from target_nudgescribe.route import Route
     from target_nudgescribe.workspace import Workspace
@@ -50,7 +50,7 @@ class HeldPage:
 
     Attributes:
         keys: Print of each customer's key.
-        folded: :func:`folded_prints` of each customer's key.
+        folded: :meth:`Hashing.folded_keys` of each customer's key.
         prints: Print of each customer's comparable fields.
         customer_ids: The API's id of each customer; blank where it has no usable one.
         cells: Their fields in the form in which they would be sent.
@@ -68,7 +68,9 @@ class HeldPage:
         return [key.tobytes() for key in self.keys]
 
 
-def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint64]:
+def comparable_prints(
+    cells: pa.Table, names: Sequence[str], hashing: Hashing
+) -> NDArray[np.uint64]:
     """Return prints of some fields by which what was sent and what is held can be compared.
 
     CSV has no difference between null and a blank that every reader sees, so they count as one.
@@ -77,24 +79,22 @@ def comparable_prints(cells: pa.Table, names: Sequence[str]) -> NDArray[np.uint6
     blanks = [pc.equal(column, pa.scalar("")) for column in columns]
     nothing = pa.scalar(None, pa.string())
     filled = [pc.if_else(b, nothing, c) for b, c in zip(blanks, columns, strict=True)]
-    return row_prints(csv_lines(filled), names)
+    return hashing.rows(csv_lines(filled), names)
 
 
-def held(
-    workspace: Workspace, group_id: str, key: Sequence[str], names: Sequence[str]
-) -> Iterator[HeldPage]:
+def held(route: Route, group_id: str, names: Sequence[str]) -> Iterator[HeldPage]:
     """Yield all pages of a group; a customer may come twice.
 
     Args:
-        workspace: The workspace.
+        route: The stream, whose key says who a customer is.
         group_id: The group.
-        key: Fields that are the customers' key.
         names: Fields whose values are printed, in this order.
 
     Raises:
         ReadBackError: when a field of the key is encrypted, so that nobody can tell who is who.
         ApiError: when reading fails.
     """
+    workspace, key, hashing = route.workspace, route.mapped.key, route.hashing
     secret = _encrypted_key(workspace, key)
     if secret:
         problem = f"The API returns {', '.join(secret)} encrypted, which is the customers' key"
@@ -115,9 +115,9 @@ def held(
         cells = check(from_dicts(wanted, profiles, 1), mapped).cells
         keys = [texts_of(cells, name) for name in key]
         yield HeldPage(
-            key_prints(keys),
-            folded_prints(keys),
-            comparable_prints(cells, names),
+            hashing.keys(keys),
+            hashing.folded_keys(keys),
+            comparable_prints(cells, names, hashing),
             [customer["customer_id"] for customer in customers],
             cells,
         )
@@ -134,10 +134,62 @@ def _without_id(malformed: Malformed) -> Row:
     return {**malformed.row, "customer_id": ""}
 
 
+class HeldCustomers:
+    """What the groups of a stream held when this run first asked, to compare rows with it.
+
+    Args:
+        route: The stream.
+    """
+
+    def __init__(self, route: Route) -> None:
+        """Read nothing yet."""
+        self._route = route
+        self._groups: dict[
+            tuple[str, tuple[str, ...]], tuple[NDArray[np.uint64], NDArray[np.uint64]]
+        ] = {}
+
+    def has(self, group_id: str, keys: NDArray[np.uint64], cells: pa.Table) -> NDArray[np.bool_]:
+        """Return which rows a group held with the same values; encrypted fields are not compared.
+
+        Args:
+            group_id: The group, which is read once for each set of fields.
+            keys: Hashes of the rows' keys, (n, 2).
+            cells: The rows as they would be sent, columns by profile field.
+
+        Raises:
+            ReadBackError: when a field of the key is encrypted.
+            ApiError: when the group cannot be read.
+        """
+        fields = self._route.workspace.fields
+        names = tuple(name for name in cells.column_names if not fields[name].encrypted)
+        if (group_id, names) not in self._groups:
+            self._groups[group_id, names] = self._read(group_id, names)
+        held_keys, held_rows = self._groups[group_id, names]
+        if not len(held_keys):
+            return np.zeros(len(keys), bool)
+        places = np.searchsorted(held_keys[:, 0], keys[:, 0])
+        places[places == len(held_keys)] = 0
+        rows = comparable_prints(cells, names, self._route.hashing)
+        there: NDArray[np.bool_] = (held_keys[places] == keys).all(axis=1)
+        there &= (held_rows[places] == rows).all(axis=1)
+        return there
+
+    def _read(
+        self, group_id: str, names: tuple[str, ...]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        nothing = np.empty((0, 2), np.uint64)
+        pages = list(held(self._route, group_id, names))
+        keys = np.concatenate([nothing, *(page.keys for page in pages)])
+        rows = np.concatenate([nothing, *(page.prints for page in pages)])
+        order = np.argsort(keys[:, 0], kind="stable")
+        return keys[order], rows[order]
+
+
 def seed(route: Route, group_id: str, ledger: Ledger) -> None:
     """Note what a group holds, so that rows which it holds already are not sent.
 
     Nobody knows who sent it, so that mirror never deletes it unless this stream sends it as well.
+    What the ledger has besides is not in the account, so that its rows are sent when they come.
 
     Raises:
         SettingsError: when the API returns fields encrypted.
@@ -146,7 +198,7 @@ def seed(route: Route, group_id: str, ledger: Ledger) -> None:
     if secret:
         problem = f"The ledger cannot be seeded: the API returns {', '.join(secret)} encrypted"
         raise SettingsError(problem)
-    for page in held(route.workspace, group_id, route.mapped.key, route.names):
+    for page in held(route, group_id, route.names):
         ledger.record(
             books.new_entries(
                 page.keys,
@@ -157,6 +209,7 @@ def seed(route: Route, group_id: str, ledger: Ledger) -> None:
             )
         )
         route.outcomes.counts["seeded"] += len(page.keys)
+    route.outcomes.counts["absent"] += ledger.mark_absent()
 
 
 def parted_for_reading(
@@ -245,7 +298,7 @@ def _look(route: Route, work: GroupWork, waiting: Sequence[Ready]) -> list[Ready
     if not sought:
         return []
     names = list(dict.fromkeys(name for each in sought for name in each.names))
-    for page in held(route.workspace, work.group_id, route.mapped.key, names):
+    for page in held(route, work.group_id, names):
         route.interruption.check()
         for each in sought:
             each.compare(page, names)
@@ -262,7 +315,8 @@ class _Sought:
         self.there = np.zeros(len(part), bool)
         # Of several rows for one customer the last was sent last.
         self.place_of = {key.tobytes(): place for place, key in enumerate(part.keys)}
-        self._expected = comparable_prints(part.cells, self.names)
+        self._hashing = route.hashing
+        self._expected = comparable_prints(part.cells, self.names, self._hashing)
 
     def compare(self, page: HeldPage, names: Sequence[str]) -> None:
         """Look for the rows on a page whose prints are of some fields."""
@@ -272,7 +326,8 @@ class _Sought:
             return
         prints = page.prints[found]
         if tuple(names) != self.names:
-            prints = comparable_prints(taken(page.cells, found), self.names)
+            cells = taken(page.cells, found)
+            prints = comparable_prints(cells, self.names, self._hashing)
         for at, print_ in zip(found.tolist(), prints, strict=True):
             place = places[at]
             self.there[place] = (print_ == self._expected[place]).all()
@@ -289,7 +344,7 @@ def _unconfirmed(route: Route, work: GroupWork, sought: _Sought) -> Ready:
             done.prints,
             books.SENT,
             definitions=route.definitions,
-            folded=done.folded_keys(route.mapped.key),
+            folded=done.folded_keys(route.mapped.key, route.hashing),
         )
     )
     route.outcomes.count("sent", int(there[last].sum()))

@@ -10,7 +10,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from tap_nudgescribe.account import campaigns_of
 from tap_nudgescribe.client import profile_field, rules_text
@@ -26,7 +25,7 @@ from tap_nudgescribe.errors import (
 )
 from target_nudgescribe import ledger as books
 from target_nudgescribe.delete_marker import UNREADABLE, read_marker
-from target_nudgescribe.fingerprints import prints
+from target_nudgescribe.fingerprints import Hashing
 from target_nudgescribe.record_checks import (
     DEFINING,
     RefusedError,
@@ -381,7 +380,7 @@ def apply_publication(scene: Scene, record: Record) -> str:
     _refuse_delete(scene, record)
     campaign_id = str(record.get("campaign_id") or "")
     campaign = _campaign(scene, campaign_id)
-    key = _print(record)
+    key = _hash(scene, record)
     known = scene.books.find(key)[0]
     if known["status"] == books.SENT:
         return "unchanged"
@@ -415,7 +414,7 @@ def apply_rerun(scene: Scene, record: Record) -> str:
         raise RefusedError(code="unknown_group")
     if scene.workspace.dry_run:
         return "planned"
-    key = _print(record)
+    key = _hash(scene, record)
     known = scene.books.find(key)["status"][0]
     if known == books.SENT:
         return "unchanged"
@@ -505,11 +504,11 @@ def _once(
     return made
 
 
-def _print(record: Record) -> NDArray[np.uint64]:
+def _hash(scene: Scene, record: Record) -> NDArray[np.uint64]:
     told: Iterable[tuple[str, Any]] = sorted(
         (name, value) for name, value in record.items() if not name.startswith("_sdc_")
     )
-    return prints(pa.array([json.dumps(list(told), default=str)]), b"record")
+    return Hashing(scene.config.get("hash_key")).record(json.dumps(list(told), default=str))
 
 
 def _runs(scene: Scene, campaign_id: str, after: int) -> list[Record]:

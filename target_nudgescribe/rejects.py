@@ -17,7 +17,7 @@ from tap_nudgescribe.errors import NudgescribeError
 from target_nudgescribe.storage import Storage, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +172,35 @@ def read_rows(uri: str) -> list[tuple[str, dict[str, Any]]]:
     problem = f"The rejects at {uri} do not hold the rows in full"
     advice = "Only rejects written with rejects_rows=full can be sent again."
     raise ReplayError(problem, advice=advice)
+
+
+def without_customers(content: bytes, form: str, keys: Collection[str]) -> tuple[bytes, int]:
+    """Return a file of rejects without the rows of some customers, and how many were left out.
+
+    A row belongs to a customer if its key is one of the keys, or if one of its values is.
+
+    Args:
+        content: The file.
+        form: ``csv``, ``jsonl`` or ``parquet``.
+        keys: Identifiers as text, and :data:`PRINT` with the hash of each.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
+    try:
+        rejects = [dict(told) for told in _decoded(content, form)]
+        kept = [Reject(**told) for told in rejects if not _belongs_to(told, keys)]
+    except (LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        problem = "not a file of rejects"
+        raise ValueError(problem) from error
+    return _ENCODERS[form](kept), len(rejects) - len(kept)
+
+
+def _belongs_to(told: Mapping[str, Any], keys: Collection[str]) -> bool:
+    if told["key"] in keys:
+        return True
+    row = json.loads(told["row"]) if told["row"] else {}
+    return any(isinstance(value, str) and value in keys for value in row.values())
 
 
 PRINT = "print:"

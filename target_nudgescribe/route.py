@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from target_nudgescribe.fingerprints import definitions_print
+from target_nudgescribe.fingerprints import Hashing, definitions_print
 from target_nudgescribe.rejects import PRINT
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Route:
     def definitions(self) -> int:
         """A print of the field definitions: what was refused under others is tried again."""
         return definitions_print(one.field for one in self.mapped.fields)
+
+    @cached_property
+    def hashing(self) -> Hashing:
+        """Hashes keys and rows of this workspace's customers."""
+        return Hashing(self.config.get("hash_key"), self.workspace.fields)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from target_nudgescribe import ledger as books
-from target_nudgescribe.ledger import Ledger, is_kept
+from target_nudgescribe.ledger import is_kept
 from target_nudgescribe.lock import lock
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from target_nudgescribe.batches import GroupWork
+    from target_nudgescribe.ledger import Ledger
     from target_nudgescribe.storage import Storage
 
 CLAIMS = (books.SENT, books.REJECTED, books.UNCERTAIN, books.OUTDATED, books.CLAIMED)
@@ -67,6 +68,7 @@ class Siblings:
         group: The folder of the group's ledgers.
         own: Name of this stream's folder there.
         in_run: Returns what the streams of this run are about to send to the group, by folder.
+        read: Opens a ledger to be read only.
         run_id: Names this run.
         writable: Whether locks may be taken.
 
@@ -74,11 +76,12 @@ class Siblings:
         own: Name of this stream's folder.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what there is to know)
         self,
         group: Storage,
         own: str,
         in_run: Callable[[], Mapping[str, GroupWork]],
+        read: Callable[[Storage], Ledger],
         *,
         run_id: str,
         writable: bool,
@@ -87,6 +90,7 @@ class Siblings:
         self._group = group
         self.own = own
         self._in_run = in_run
+        self._read = read
         self._run_id = run_id
         self._writable = writable
         self._stored: dict[str, Ledger] | None = None
@@ -97,7 +101,7 @@ class Siblings:
         for name, work in works.items():
             yield Sibling(unquote(name), work.ledger, work)
         if self._stored is None:
-            self._stored = {place.name: Ledger(place, writable=False) for place in self._places()}
+            self._stored = {place.name: self._read(place) for place in self._places()}
         for name, ledger in self._stored.items():
             if name not in works and (ledger.lost or ledger.size):
                 yield Sibling(unquote(name), ledger)

@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 
 from tap_nudgescribe.errors import NudgescribeError, SettingsError, reason
-from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_options
-from tap_nudgescribe.private_files import private_file, private_folder, unfinished
+from tap_nudgescribe.object_stores import Stored, open_object, storage_options
+from tap_nudgescribe.private_files import foreign, private_file, private_folder, unfinished
+from target_nudgescribe.object_listing import LISTERS, REMOVERS, StoredFile
 from target_nudgescribe.versions import READERS, REPLACERS
 
 if TYPE_CHECKING:
@@ -70,17 +71,77 @@ class Storage:
             names = sorted(self._folder_names())
         except FileNotFoundError:
             names = []
-        except Exception as error:  # noqa: BLE001 (each store has its own)
+        except OSError as error:
             raise self._failed(error, "Cannot list folders") from None
         return [Storage(f"{self.uri}/{name}", self) for name in names]
 
     def _folder_names(self) -> set[str]:
         if self.local is not None:
             return {path.name for path in self.local.iterdir() if path.is_dir()}
-        scheme, bucket, prefix = self._place("")
-        keys = LISTERS[scheme](bucket, prefix, self.options)
-        below = (key.removeprefix(prefix).partition("/") for key in keys)
-        return {name for name, separator, _ in below if separator}
+        return {file.name.partition("/")[0] for file in self.files() if "/" in file.name}
+
+    def at(self, path: str) -> Storage:
+        """Return the files below a path that :meth:`files` has listed."""
+        return Storage(f"{self.uri}/{path}", self)
+
+    def require_own(self, *, levels: int) -> None:
+        """Make sure that nobody else can have written a local folder or the files in it.
+
+        Args:
+            levels: How many folders above it are looked at as well.
+
+        Raises:
+            StorageError: naming what others own or may write.
+        """
+        folder = self.local
+        if folder is None:
+            return
+        above = [folder, *folder.parents][: levels + 1]
+        for path in [*reversed(above), *(sorted(folder.iterdir()) if folder.is_dir() else ())]:
+            if reason := foreign(path):
+                problem = f"{path} {reason}, so what it says is not believed"
+                advice = (
+                    "Look at who wrote it. Give it to the user that runs this command, with mode "
+                    "0700 for folders and 0600 for files, or set another state_uri."
+                )
+                raise StorageError(problem, advice=advice)
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield all files, those of folders further down included; links are not followed.
+
+        Raises:
+            StorageError: when they cannot be listed.
+        """
+        folder = self.local
+        try:
+            if folder is not None:
+                yield from _local_files(folder)
+                return
+            scheme, bucket, prefix = self._place("")
+            yield from LISTERS[scheme](self.options["client"], bucket, prefix)
+        except NudgescribeError:
+            raise
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            raise self._failed(error, "Cannot list the files") from None
+
+    def remove(self, name: str) -> None:
+        """Remove a file, and the local folders that are empty then. One that is gone is no error.
+
+        Raises:
+            StorageError: when it cannot be removed.
+        """
+        folder = self.local
+        try:
+            if folder is not None:
+                path = folder / name
+                path.unlink(missing_ok=True)
+                _remove_empty(path.parent, folder)
+                return
+            scheme, bucket, key = self._place(name)
+            REMOVERS[scheme](self.options["client"], bucket, key)
+        except Exception as error:  # noqa: BLE001 (each store has its own)
+            if not _is_absence(error):
+                raise self._failed(error, f"Cannot remove {name}") from None
 
     def open(self, name: str) -> IO[bytes] | None:
         """Open a file for reading; None if there is none.
@@ -139,13 +200,14 @@ class Storage:
                 with open_object(place, "wb", self.options) as file:
                     yield file
                 return
-            private_folder(folder)
-            temporary = unfinished(folder / name)
+            path = folder / name
+            private_folder(path.parent)
+            temporary = unfinished(path)
             with private_file(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(folder / name)
+            temporary.replace(path)
         except NudgescribeError:
             raise
         except Exception as error:  # noqa: BLE001 (each store has its own)
@@ -191,6 +253,21 @@ class Storage:
 
     def _failed(self, error: Exception, problem: str) -> StorageError:
         return StorageError(f"{problem} at {self.uri} ({reason(error)})")
+
+
+def _local_files(folder: Path) -> Iterator[StoredFile]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            yield StoredFile(path.relative_to(folder).as_posix(), path.lstat().st_mtime)
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder and those above it, up to one that is not empty or the top."""
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def plain_path(uri: str) -> str:

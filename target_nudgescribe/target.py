@@ -6,12 +6,14 @@ import gc
 import io
 import json
 import sys
+import time
 import uuid
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import click
 import pyarrow as pa
@@ -39,23 +41,27 @@ from target_nudgescribe.batches import GroupWork
 from target_nudgescribe.canonical import InputError
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
+from target_nudgescribe.drift import missing_customers
+from target_nudgescribe.fingerprints import Hashing
+from target_nudgescribe.forget import BEYOND_REACH, forget, read_keys
 from target_nudgescribe.json_records import plain_schema
-from target_nudgescribe.ledger import Ledger, is_kept
+from target_nudgescribe.ledger import Ledger, LedgerOwner, is_kept
 from target_nudgescribe.lock import Lock, lock, raise_file_limit
 from target_nudgescribe.outcomes import RunOutcomes
 from target_nudgescribe.record_checks import DEFINING, written_name
 from target_nudgescribe.records import KINDS, LEDGERED, RecordStream, Scene
 from target_nudgescribe.rejects import PRINT, Reject, RejectsFile, read_rows, written_row
+from target_nudgescribe.retention import remove_expired
 from target_nudgescribe.route import Route
 from target_nudgescribe.siblings import Siblings
 from target_nudgescribe.singer import BulkReader
 from target_nudgescribe.sinks import CustomersSink, IgnoredSink, RecordsSink, records_of_files
-from target_nudgescribe.storage import Storage
+from target_nudgescribe.storage import Storage, StorageError
 from target_nudgescribe.stream_names import StreamNames
 from target_nudgescribe.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import FrameType
 
     from singer_sdk import Sink
@@ -65,6 +71,9 @@ if TYPE_CHECKING:
 
 GARBAGE = 50_000
 """Objects more than there were before Python looks for garbage."""
+
+LEDGER_DEPTH = 3
+"""Folders between ``state_uri`` and a ledger's own: ledgers, workspace, group."""
 
 FAILED, REJECTED, UNKNOWN = 1, 3, 5
 """Exit codes for rows that the next run must send again, for more rejected rows than allowed, and
@@ -268,12 +277,15 @@ class TargetNudgescribe(CheckedSettings, Target):
                 place.above,
                 place.name,
                 lambda: self._works_of[group_id],
+                self._read_ledger,
                 run_id=self.run_id,
                 writable=not self.errand.dry_run,
             )
             work = GroupWork(group_id, self._open_ledger(place), siblings)
             self._works[key] = work
             self._works_of[group_id][siblings.own] = work
+            if self.kind(stream) == "customers" and not self.errand.seed:
+                self._compare_with_group(stream, work)
             if work.ledger.lost:
                 self.warn(
                     f"{stream}: files of the ledger for group {group_id} are gone; everything is "
@@ -281,12 +293,35 @@ class TargetNudgescribe(CheckedSettings, Target):
                 )
         return self._works[key]
 
+    def _compare_with_group(self, stream: str, work: GroupWork) -> None:
+        missing = missing_customers(self.workspace, work.group_id, work.ledger)
+        if missing:
+            self.warn(
+                f"{stream}: {missing} customers that were sent to group {work.group_id} are not "
+                "there any more. Rows that have not changed are not sent again; --seed-ledger or "
+                "verify: full finds them"
+            )
+
+    @cached_property
+    def _ledger_owner(self) -> LedgerOwner:
+        url = urlsplit(self.config["api_url"])
+        return LedgerOwner(
+            hash_check=Hashing(self.config.get("hash_key")).check_value,
+            api=f"{url.hostname}{f':{url.port}' if url.port else ''}{url.path.rstrip('/')}",
+            account=self.workspace.client.account_id() or "",
+        )
+
     def _open_ledger(self, place: Storage) -> Ledger:
         if self.errand.dry_run:
-            return Ledger(place, writable=False)
+            return self._read_ledger(place)
+        place.require_own(levels=LEDGER_DEPTH)
         held = lock(place, self.run_id)
         self._locks.append(held)
-        return Ledger(place, hold=held.renew)
+        return Ledger(place, self._ledger_owner, hold=held.renew)
+
+    def _read_ledger(self, place: Storage) -> Ledger:
+        place.require_own(levels=LEDGER_DEPTH)
+        return Ledger(place, self._ledger_owner, writable=False)
 
     def _ledger_place(self, stream: str, group_id: str) -> Storage:
         """Return the folder of a ledger; one that an alias has named stays where it is."""
@@ -490,6 +525,8 @@ class TargetNudgescribe(CheckedSettings, Target):
             code = self._code()
             endings = {0: "done", FAILED: "failed", REJECTED: "rejected", UNKNOWN: "unknown"}
             ending = endings[code]
+            if code == 0 and not self.errand.dry_run:
+                self._remove_expired()
         except Interrupted:
             ending = "interrupted"
             self.interruption.settle()
@@ -529,6 +566,16 @@ class TargetNudgescribe(CheckedSettings, Target):
         within = outcomes.within(self.config) and not outcomes.counted("mirror_rejected")
         return 0 if within else REJECTED
 
+    def _remove_expired(self) -> None:
+        """Remove rejects and summaries that need not be kept. The run is successful anyway."""
+        try:
+            removed = remove_expired(self.storage, self.config, now=time.time())
+        except StorageError as error:
+            self.warn(f"Expired files below state_uri were not all removed. {error}")
+            return
+        for folder, files in removed.items():
+            self.logger.info("%s: %d expired files removed", folder, files)
+
     def _close(self, ending: str) -> None:
         """Tell how the run ended, and let the next one in."""
         if self.workspace_known:
@@ -561,6 +608,25 @@ class TargetNudgescribe(CheckedSettings, Target):
         streams = [outcomes.report(name) for name, outcomes in self.outcomes.streams.items()]
         return RunReport(run_id=self.run_id, streams=streams, facts=facts)
 
+    def forget(self, lines: Iterable[bytes]) -> int:
+        """Erase customers from ledgers and rejects, and print what was done, in figures.
+
+        Raises:
+            InputError: for a file that is not UTF-8, or has no identifiers.
+            NudgescribeError: see :func:`target_nudgescribe.forget.forget`.
+        """
+        try:
+            keys = read_keys(line.decode("utf-8-sig") for line in lines)
+        except UnicodeDecodeError:
+            keys = []
+        if not keys:
+            problem = "The file of --forget must be UTF-8 text with one identifier a line"
+            raise InputError(problem)
+        hashing = Hashing(self.config.get("hash_key"))
+        click.echo(forget(self.storage, keys, hashing, run_id=self.run_id))
+        click.echo(BEYOND_REACH)
+        return 0
+
     @property
     def workspace_known(self) -> bool:
         """Whether the run has looked at its workspace."""
@@ -578,6 +644,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         config: Any = None,
         file_input: Any = None,
         catalog: Any = None,
+        forget_keys: Any = None,
         only_check: bool = False,
         report: str | None = None,
         **errand: Any,
@@ -592,9 +659,11 @@ class TargetNudgescribe(CheckedSettings, Target):
 
         def run() -> int:
             nonlocal target
-            target = cls(
-                config=config.config, parse_env_config=config.parse_env, errand=Errand(**errand)
-            )
+            # A check creates nothing.
+            chosen = Errand(dry_run=True) if only_check else Errand(**errand)
+            target = cls(config=config.config, parse_env_config=config.parse_env, errand=chosen)
+            if forget_keys:
+                return target.forget(forget_keys)
             if only_check:
                 found = read_catalog(catalog) if catalog else {}
                 return check(target.workspace, target.config, found)
@@ -637,6 +706,15 @@ class TargetNudgescribe(CheckedSettings, Target):
                 ["--seed-ledger", "seed"],
                 is_flag=True,
                 help="Fill the ledger from what the account holds; of the input read SCHEMA only.",
+            ),
+            click.Option(
+                ["--forget", "forget_keys"],
+                type=click.File("rb"),
+                metavar="FILE",
+                help=(
+                    "Remove customers from all ledgers and rejects below state_uri, print counts, "
+                    "and end. FILE has one identifier a line. Sends nothing."
+                ),
             ),
         ]
         return command

@@ -145,6 +145,8 @@ class Account:
             :mod:`tests.sandbox.dialects`.
         key_dialect: What is done to values of unique identifiers: ``exact`` keeps them, ``trimmed``
             and ``lower`` keep them without outer spaces, and in lower case.
+        count_dialect: What a group says of its number of customers: ``exact``, ``absent``
+            (nothing), or ``zero``, a count that is not kept up.
         numeric_ids: Whether identifiers are whole numbers in JSON, and those made from now on.
         refused_text: Rows with a value that holds it are refused, by a rule that no field
             definition tells; none if empty.
@@ -166,6 +168,7 @@ class Account:
     row_numbers: str = "from one"
     upload_answers: str = "plain"
     key_dialect: Literal["exact", "trimmed", "lower"] = "exact"
+    count_dialect: Literal["exact", "absent", "zero"] = "exact"
     numeric_ids: bool = False
     refused_text: str = ""
     rerun_enabled: bool = True

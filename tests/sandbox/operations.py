@@ -185,7 +185,18 @@ def create_group(service: Service, body: Body) -> Answer:
 
 
 def list_groups(service: Service, body: Body) -> Answer:
-    return [wire.group(group) for group in service.account.groups_of(_workspace(service, body))]
+    groups = service.account.groups_of(_workspace(service, body))
+    return [_counted(service.account, wire.group(group)) for group in groups]
+
+
+def _counted(account: Account, group: wire.Row) -> wire.Row:
+    """Return a group with what the account says of its number of customers."""
+    match account.count_dialect:
+        case "absent":
+            del group["customer_count"]
+        case "zero":
+            group["customer_count"] = 0
+    return group
 
 
 def update_group(service: Service, body: Body) -> Answer:

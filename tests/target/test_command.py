@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.sandbox import Fault
-from tests.target.sending import row, schema, state
+from tests.target.sending import COLUMNS, row, schema, state
 
 if TYPE_CHECKING:
     from tests.target.sending import Sending
@@ -57,6 +57,19 @@ def test_check_tells_what_is_there_and_what_a_catalog_lacks(send: Sending) -> No
     assert wrong.returncode == 1
     assert b"log-in is refused" in wrong.stderr
     assert b"canary" not in wrong.stderr
+
+
+def test_a_check_creates_nothing(send: Sending) -> None:
+    catalog = send.folder / "catalog.json"
+    stream = {"stream": "people", "tap_stream_id": "people"} | schema(**COLUMNS, brand_new={})
+    catalog.write_text(json.dumps({"streams": [stream]}))
+    settings = {"create_missing_fields": True, "create_missing_groups": True}
+    done = run(send, "--check", "--catalog", str(catalog), customer_group="New", **settings)
+    assert done.returncode == 0, done.stderr
+    assert b"A run would create: field brand_new" in done.stdout
+    assert b"A run would create: group New" in done.stdout
+    assert send.sandbox.count("create_field") == send.sandbox.count("create_group") == 0
+    assert not (send.folder / "state").exists()
 
 
 def test_a_run_from_the_command_line_passes_the_state_on_verbatim(send: Sending) -> None:
