@@ -196,9 +196,10 @@ class Bookmark:
         return start
 
     def _write_unfinished(self) -> None:
-        # A new object each time: a STATE message may be written between any two steps.
+        # The same object each time, because a copy of each step would be quadratic. Each step is
+        # one change of it: a STATE message may be written between any two.
         if self._unfinished:
-            self._state["unfinished"] = dict(self._unfinished)
+            self._state["unfinished"] = self._unfinished
         else:
             self._state.pop("unfinished", None)
 

@@ -239,7 +239,7 @@ class PublishedMessages(NudgescribeStream):
                                 self._make_sure_of(run)
                             yield from self._read_file(campaign, run, number, file, make)
                         self._keep(campaign_id, *(come_to or (run.number, number)))
-                        self._write_state_message()
+                        self.write_state_if_due()
             if not sure_until:
                 self._make_sure_of(run)
             if run.published_at and as_of - run.published_at <= SETTLED_AFTER:
@@ -386,7 +386,7 @@ class PublishedMessages(NudgescribeStream):
                     counter.increment(len(part))
                     self.state_manager.is_flushed = False
                     if sent % self.STATE_MSG_FREQUENCY == 0:
-                        self._write_state_message()
+                        self.write_state_if_due()
         self._finalize_state(self.stream_state)
         self._write_state_message()
 

@@ -296,6 +296,11 @@ class NudgescribeStream(Stream):
             and not maps[0].flattening_enabled
         )
 
+    def write_state_if_due(self) -> None:
+        """Write a STATE amid the stream, if it is not too long for what came since the last one."""
+        if getattr(self._nudgescribe.message_writer, "state_is_due", True):
+            self._write_state_message()
+
     def _state_what_is_whole(self) -> None:
         """Let the state say what the bookmark has come to: all of it is in files that are told of.
 
@@ -305,6 +310,8 @@ class NudgescribeStream(Stream):
         if self._draft is not None:
             self.stream_state.clear()
             self.stream_state.update(self._draft)
+            if unfinished := self._draft.get("unfinished"):
+                self.stream_state["unfinished"] = dict(unfinished)
             self.state_manager.is_flushed = False
 
     # The SDK's own bookkeeping (singer-sdk 0.54: Stream._sync_records) is replaced by Bookmark.

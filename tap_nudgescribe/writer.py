@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 256 * 1024
 
+SMALL_STATE_BYTES = 4 * 1024
+"""So long a STATE may be written at any time."""
+
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """U+0000 as JSON escapes it, not preceded by an odd number of backslashes."""
 
@@ -43,7 +46,20 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         self.taken = 0
         self.cut = False
         self.safe_point: Callable[[], None] = lambda: None
+        self._state_bytes = 0
+        self._taken_at_state = 0
         self._block = bytearray()
+
+    @property
+    def state_is_due(self) -> bool:
+        """Whether a STATE amid a stream is worth its length.
+
+        It is if the last one was short, or if as much as that has been written since. So all STATE
+        messages together are no longer than everything else, plus one; and whoever loses what was
+        written since the last one reads no more than a STATE's length, and one file, again.
+        """
+        since = self.taken - self._taken_at_state
+        return self._state_bytes <= SMALL_STATE_BYTES or since >= self._state_bytes
 
     def serialize_message(self, message: Message) -> bytearray:
         """Return a message as one line of JSON."""
@@ -60,6 +76,9 @@ class BlockWriter(GenericSingerWriter[bytearray, Message]):
         """Add a message to the block, and write the block when it is time."""
         line = self.serialize_message(message)
         self.taken += len(line)
+        if message.type is SingerMessageType.STATE:
+            self._state_bytes = len(line)
+            self._taken_at_state = self.taken
         self._block += line
         if message.type is not SingerMessageType.RECORD or len(self._block) >= BLOCK_BYTES:
             self.flush()
