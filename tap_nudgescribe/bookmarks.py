@@ -11,7 +11,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_nudgescribe.timestamps import format_timestamp, parse_timestamp
+from tap_nudgescribe.timestamps import (
+    format_timestamp,
+    later,
+    latest,
+    moment,
+    parse_timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +25,12 @@ if TYPE_CHECKING:
 SETTLED_AFTER = timedelta(days=1)
 """What is older than this will not get a twin of the same time.
 
-Longer than any time zone is wide, because the zone of the API's timestamps is assumed.
+It is compared with the latest moment that a timestamp may mean, so the zone does not matter; a day
+allows for clocks of the API that differ, and for exports that take their time.
 """
+
+MAX_LOOKBACK_DAYS = 1_000_000
+"""More days than the calendar has."""
 
 
 CURRENT_RUNS_ONLY = "current_runs_only"
@@ -61,7 +71,7 @@ class Bookmark:
         self._seen: datetime | None = None
         self._held = False
         self._held_at: datetime | None = None
-        self._lookback = timedelta(days=config.get("lookback_days") or 0)
+        self._lookback = timedelta(days=min(config.get("lookback_days") or 0, MAX_LOOKBACK_DAYS))
         self._floor = _moment(config.get("start_date")) if incremental else None
         self.end = _moment(config.get("end_date")) if incremental else None
         value = None
@@ -99,14 +109,28 @@ class Bookmark:
         """Say whether a part may be unknown to earlier runs, by when it came to be."""
         return created is None or self._start is None or created >= self._start
 
-    def covers(self, value: datetime | None, start: datetime | None) -> bool:
-        """Say whether a row with a replication key value is to be sent. No value: always."""
-        if value is None:
+    def covers(self, value: object, start: datetime | None) -> bool:
+        """Say whether a row is to be sent.
+
+        A bookmark never passes the server's time, so that whatever changed since it was written
+        has a latest moment that is not before it. The settings ``start_date`` and ``end_date``
+        are compared with the value as if it were of UTC, so that windows do not overlap.
+
+        Args:
+            value: The replication key as the API sent it; without one, a row is always sent.
+            start: From when on.
+        """
+        since, at_latest = moment(value), latest(value)
+        if since is None or at_latest is None:
             return True
-        return (start is None or value >= start) and (self.end is None or value < self.end)
+        if start is not None and at_latest < start:
+            return False
+        if self._floor and since < self._floor:
+            return False
+        return self.end is None or since < self.end
 
     def saw(self, value: datetime | None) -> None:
-        """Remember the greatest value of what was sent whole."""
+        """Remember the greatest value, a latest moment, of what was sent whole."""
         if value is not None and (self._seen is None or value > self._seen):
             self._seen = value
 
@@ -177,7 +201,7 @@ class Bookmark:
         reached = min(self._seen, as_of)
         if as_of - reached > SETTLED_AFTER:
             # Bookmarks are inclusive, for ties; an old one has none to come.
-            reached += timedelta(microseconds=1)
+            reached = later(reached, timedelta(microseconds=1))
         if self.end:
             reached = min(reached, self.end)
         if self._held:
@@ -190,7 +214,7 @@ class Bookmark:
 
     def _from(self, start: datetime | None) -> datetime | None:
         if start is not None:
-            start -= self._lookback
+            start = later(start, -self._lookback)
         if self._floor and (start is None or start < self._floor):
             return self._floor
         return start

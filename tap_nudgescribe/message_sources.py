@@ -21,6 +21,7 @@ from tap_nudgescribe.errors import (
     StorageError,
 )
 from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_options
+from tap_nudgescribe.timestamps import latest, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +46,18 @@ class Run:
     campaign_id: str
     number: int
     current: bool
-    published_at: datetime | None = None
+    published: object = None
+    """When it was published, as the API says it."""
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When it was published; a time without a zone is of UTC (assumed)."""
+        return moment(self.published)
+
+    @property
+    def published_by(self) -> datetime | None:
+        """The latest moment at which it may have been published."""
+        return latest(self.published)
 
     @property
     def wire_number(self) -> int | None:
@@ -157,7 +169,7 @@ class StorageSource:
 
     def _may_grow(self, run: Run) -> bool:
         """Say whether further files may come of a run."""
-        published = run.published_at
+        published = run.published_by
         return published is not None and (
             self.client.transport.server_time - published <= SETTLED_AFTER
         )

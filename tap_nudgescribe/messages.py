@@ -33,7 +33,7 @@ from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.publishing import publish_ready_campaigns
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.stream import NudgescribeStream, Properties
-from tap_nudgescribe.timestamps import format_timestamp, moment
+from tap_nudgescribe.timestamps import format_timestamp, later, latest, moment
 from tap_nudgescribe.writer import BlockWriter
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class PublishedMessages(NudgescribeStream):
         to_read = filter(self._has_news, campaigns)
         for campaign in account.with_runs(to_read) if account.has_reruns else to_read:
             campaign_id = campaign["campaign_id"]
-            published = moment(campaign.get("published_at"))
+            published = latest(campaign.get("published_at"))
             start = self.bookmark.start_of(campaign_id, NOT_REACHED)
             if published and self.bookmark.passed(published):
                 self.bookmark.advance(as_of)
@@ -188,21 +188,21 @@ class PublishedMessages(NudgescribeStream):
         self.bookmark.advance(as_of)
 
     def _has_news(self, campaign: Row) -> bool:
-        published, since = moment(campaign.get("published_at")), self.bookmark.start
+        published, since = latest(campaign.get("published_at")), self.bookmark.start
         known = campaign["campaign_id"] in self.bookmark.unfinished
         return known or not published or not since or published >= since
 
     def _campaigns(self) -> Listing:
         """Return the campaigns; only those published since the bookmark where that is enough.
 
-        The window loses nothing here, because this stream follows the date of publishing. A day
-        more on its early side allows for the time zone, which is assumed.
+        The window loses nothing here, because this stream follows the date of publishing. Two days
+        more on its early side allow for the zone and the precision of dates, which are assumed.
         """
         start = self.bookmark.start
         alone = [s.name for s in self._tap.streams.values() if s.selected] == [self.name]
         if start is None or self.bookmark.unfinished or not alone:
             return self.account.campaigns()
-        since = start.date() - timedelta(days=1)
+        since = later(start, -timedelta(days=2)).date()
         listed = self.account.client.list_campaigns(published_from=since, partial=True)
         return campaigns_of(listed)
 
@@ -242,7 +242,7 @@ class PublishedMessages(NudgescribeStream):
                         self.write_state_if_due()
             if not sure_until:
                 self._make_sure_of(run)
-            if run.published_at and as_of - run.published_at <= SETTLED_AFTER:
+            if run.published_by and as_of - run.published_by <= SETTLED_AFTER:
                 come_to = come_to or (run.number, number)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
@@ -282,12 +282,12 @@ class PublishedMessages(NudgescribeStream):
     def _runs(self, campaign: Row, start: datetime | None) -> list[Run]:
         """Return the published runs to read, oldest first."""
         campaign_id = campaign["campaign_id"]
-        latest = moment(campaign.get("published_at"))
+        published = campaign.get("published_at")
         if not self.account.has_reruns:
-            runs = [Run(campaign_id, _run_number(campaign), current=True, published_at=latest)]
+            runs = [Run(campaign_id, _run_number(campaign), current=True, published=published)]
         else:
             runs = _published_runs(campaign, self.account.runs(campaign_id))
-        return [run for run in runs if self.bookmark.covers(run.published_at, start)]
+        return [run for run in runs if self.bookmark.covers(run.published, start)]
 
     def _read_file(
         self, campaign: Row, run: Run, number: int, file: MessageCsv, make: Callable[[Rows], Made]
@@ -510,11 +510,11 @@ def _published_runs(campaign: Row, rows: list[Row]) -> list[Run]:
     runs = []
     for row in rows:
         current = row is rows[-1]
-        published = moment(row.get("published_at"))
-        if published is None and current:
+        published = row.get("published_at")
+        if moment(published) is None and current:
             if str(campaign.get("status")).lower() != PUBLISHED:
                 continue
-            published = moment(campaign.get("published_at"))
+            published = campaign.get("published_at")
         runs.append(Run(campaign["campaign_id"], row["run_number"], current, published))
     return runs
 
@@ -552,5 +552,5 @@ def _run_number(campaign: Row) -> int:
 
 
 def _published(campaign: Mapping[str, Any]) -> tuple[float, str]:
-    published = moment(campaign.get("published_at"))
+    published = latest(campaign.get("published_at"))
     return (published.timestamp() if published else 0, str(campaign["campaign_id"]))

@@ -15,7 +15,7 @@ from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.records import EXTRA
 from tap_nudgescribe.stream import NudgescribeStream
-from tap_nudgescribe.timestamps import format_timestamp, moment
+from tap_nudgescribe.timestamps import format_timestamp, latest, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +137,7 @@ class Customers(NudgescribeStream):
         bookmark = self.bookmark
         start = (
             bookmark.start_of_new()
-            if bookmark.is_new(moment(group.get("created_at")))
+            if bookmark.is_new(latest(group.get("created_at")))
             else bookmark.start_of(group_id, f"workspace/{workspace_id}")
         )
         typed = self._columns.reader(workspace_id, self._unparsed, self.typed_columns())
@@ -146,10 +146,10 @@ class Customers(NudgescribeStream):
                 record = self.reader.read(
                     row, workspace_id=workspace_id, customer_group_id=group_id
                 )
-                updated_at = moment(record["updated_at"])
+                updated_at = row.get("updated_at")
                 if not bookmark.covers(updated_at, start):
                     continue
-                bookmark.saw(updated_at)
+                bookmark.saw(latest(updated_at))
                 profile = row.get("profile")
                 yield record | typed(profile if isinstance(profile, dict) else {})
             bookmark.done(group_id)
@@ -210,9 +210,9 @@ class Campaigns(NudgescribeStream):
         for campaign in campaigns:
             with self.part("campaign", campaign["campaign_id"], campaign["campaign_id"]):
                 record = self.reader.read(campaign)
-                updated_at = moment(record["updated_at"])
+                updated_at = campaign.get("updated_at")
                 if self.bookmark.covers(updated_at, self.bookmark.start_of(record["campaign_id"])):
-                    self.bookmark.saw(updated_at)
+                    self.bookmark.saw(latest(updated_at))
                     yield record
                 self.bookmark.done(record["campaign_id"])
         self.bookmark.advance(as_of)
@@ -244,14 +244,14 @@ class CampaignStream(NudgescribeStream):
             with self.part("campaign", campaign_id, campaign_id):
                 yield from self.read_campaign(campaign, self.account.runs(campaign_id))
                 self.bookmark.done(campaign_id)
-                self.bookmark.saw(moment(campaign.get("updated_at")))
+                self.bookmark.saw(latest(campaign.get("updated_at")))
         if not listed.malformed:  # one of them may be what is unfinished
             self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
         self.bookmark.advance(as_of)
 
     def _has_changed(self, campaign: Row) -> bool:
         start = self.bookmark.start_of(campaign["campaign_id"])
-        return self.bookmark.covers(moment(campaign.get("updated_at")), start)
+        return self.bookmark.covers(campaign.get("updated_at"), start)
 
     def given(self, campaign: Row) -> dict[str, Any]:
         """Return what every record of a campaign has from it."""

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+DATE_LENGTH = 10
+"""Characters of the longest date without a time."""
+
+BEHIND_UTC = timedelta(hours=13)
+"""How much later a time without a zone may be than the same time in UTC.
+
+The clock farthest behind UTC is 12 hours behind it, and in autumn one hour comes twice.
+"""
+
+BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -37,3 +49,26 @@ def moment(value: object) -> datetime | None:
         return parse_timestamp(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def latest(value: object) -> datetime | None:
+    """Return the latest moment that a timestamp of the API may mean; None as :func:`moment` has it.
+
+    A time without a zone may be of any zone, and a date may be any moment of its day.
+    """
+    parsed = moment(value)
+    if parsed is None:
+        return None
+    text = str(value).strip()
+    if len(text) <= DATE_LENGTH:
+        return later(parsed, timedelta(days=1) + BEHIND_UTC)
+    naive = datetime.fromisoformat(_FRACTION.sub(r".\1", text)).tzinfo is None
+    return later(parsed, BEHIND_UTC) if naive else parsed
+
+
+def later(value: datetime, by: timedelta) -> datetime:
+    """Return a later moment, or for a negative time an earlier one, within the calendar."""
+    try:
+        return value + by
+    except OverflowError:
+        return END if by > timedelta() else BEGINNING
