@@ -40,7 +40,10 @@ RENAMED = {
 }
 """Keys without which an answer makes no sense: what else is missing counts as null."""
 
-KINDS = tuple(kind for kind in get_args(Kind) if kind not in {"change", "edited", "unreachable"})
+NOT_BY_CHANCE = frozenset({"change", "edited", "unreachable", "dialect"})
+"""Kinds of faults that trials order themselves, or that hold for a whole account."""
+
+KINDS = tuple(kind for kind in get_args(Kind) if kind not in NOT_BY_CHANCE)
 
 
 @dataclass(frozen=True)

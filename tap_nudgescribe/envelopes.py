@@ -143,9 +143,7 @@ def unexpected(operation: str, answer: object, expected: str) -> ContractError:
         if isinstance(answer, dict)
         else {list: "a list", str: "a text", type(None): "nothing"}.get(type(answer), "a value")
     )
-    error = ContractError(f"The answer is {seen}, not {expected}", operation=operation)
-    error.keys = frozenset(answer if isinstance(answer, dict) else ())
-    return error
+    return ContractError(f"The answer is {seen}, not {expected}", operation=operation)
 
 
 def _find(answer: Any, key: str, kind: type[T]) -> T | None:  # noqa: ANN401

@@ -222,11 +222,9 @@ class ContractError(ApiError):
     """An answer does not have the shape that this package knows.
 
     Attributes:
-        keys: The keys that it has.
         refused: Whether its status says that the request was not done.
     """
 
-    keys: frozenset[str] = frozenset()
     refused: bool = False
 
     advice = "Run --check: it compares the account with the contract and proposes wire_names."

@@ -18,7 +18,7 @@ from tap_nudgescribe.envelopes import ENVELOPE_KEY, told
 from tap_nudgescribe.errors import SettingsError, reason
 from tap_nudgescribe.naming import fits, propose
 from tap_nudgescribe.proposals import Proposals
-from tap_nudgescribe.wire_names import object_place, request_place
+from tap_nudgescribe.wire_names import checked, object_place, request_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,9 +68,9 @@ def compare_file(path: str, wire_names: Mapping[str, str]) -> int:
         The exit code: 0 when the contract is compatible with the document, 1 when it is not.
 
     Raises:
-        SettingsError: for a file that is not such a document.
+        SettingsError: for a file that is not such a document, and for names that cannot be used.
     """
-    proposals = Proposals(wire_names)
+    proposals = Proposals(checked(wire_names))
     try:
         document = Document(read_document(path))
         differences = [_compare(document, each, proposals) for each in operations().values()]

@@ -259,6 +259,11 @@ def test_a_file_that_is_no_such_document_is_refused(
         compare_file(str(file), {})
 
 
+def test_names_that_cannot_be_used_are_refused(document: Document, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="wire_names"):
+        compare(tmp_path, document, {"campain_id": "id"})
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         compare_file(str(tmp_path / "missing"), {})
