@@ -9,7 +9,7 @@ import pytest
 
 from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.errors import ContractError, SettingsError
-from tap_nudgescribe.records import RecordReader
+from tap_nudgescribe.records import EXTRA, EXTRA_PROPERTY, RecordReader
 from tap_nudgescribe.wire import Wire
 from tests.raw_server import RawServer, answer
 from tests.test_hostile_api import client_of
@@ -93,7 +93,8 @@ def test_a_key_of_ours_that_means_something_else_is_kept_in_extra() -> None:
     assert first == {"name": "T", "wire_name": "code"}
     assert second == {"wire_name": "code"}
     assert third == {"wire_name": 1}
-    reader = RecordReader({"name": {"type": ["string", "null"]}}, keys=[], operation="o")
+    properties = {"name": {"type": ["string", "null"]}, EXTRA: EXTRA_PROPERTY}
+    reader = RecordReader(properties, keys=[], operation="o")
     assert reader.read(first) == {"name": "T", "_extra": {"wire_name": "code"}}
     (workspace,) = wire.answer(
         "list_campaigns", [{"campaigns": [{"name": "x", "title": "T", "wire_name": "y"}]}]
