@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import requests.auth
@@ -34,11 +35,25 @@ ASSUMED_LIFE_SECONDS = 14 * 24 * 3600
 RENEWAL_MARGIN_SECONDS = 60
 """How long before its end a token is renewed."""
 
+SHORTEST_LOCAL_LIFE_SECONDS = 600
+"""A shorter life, where only the clock of this machine is known, is taken for a wrong clock."""
+
+LONGEST_TOKEN = 64 * 1024
+"""Characters of a token whose claims are read."""
+
 FRESH_SECONDS = 600
 """How long a session counts as young."""
 
 VAIN_RENEWALS = 3
 """After so many renewals that did not help, refusals are no reason to renew a young session."""
+
+
+def _local_time() -> float:
+    return time.time()
+
+
+def _elapsed() -> float:
+    return time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,24 +62,50 @@ class Session:
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
-    began: float = field(default_factory=time.time)
-    """Seconds since the epoch."""
+    server_time: float | None = None
+    """When the tokens came by the server's clock, in seconds since the epoch."""
+    local_time: float = field(default_factory=_local_time)
+    """When they came by the clock of this machine, which may be wrong."""
+    began: float = field(default_factory=_elapsed)
+    """When they came by a clock that only goes forward."""
+
+    @cached_property
+    def life(self) -> float:
+        """How many seconds the access token lives, counted from when it came.
+
+        Its ``exp`` is a moment of the server's clock, so it is compared with the token's own
+        ``iat``, or with the Date of the response that brought it. The clock of this machine is
+        used only where it gives a life that is not short: a token whose end it puts into the past
+        would be renewed with each request. Where the life is not known, the API says when it is
+        over, by refusing the token.
+        """
+        claims = _claims(self.access_token)
+        ends, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
+        if ends is None:
+            return ASSUMED_LIFE_SECONDS
+        for began, least in (
+            (issued, 0),
+            (self.server_time, 0),
+            (self.local_time, SHORTEST_LOCAL_LIFE_SECONDS),
+        ):
+            if began is not None and least < ends - began:
+                return ends - began
+        return ASSUMED_LIFE_SECONDS
 
     @property
-    def ends(self) -> float:
-        """When the access token ends, in seconds since the epoch: its ``exp``, else 14 days on."""
-        return _expiry(self.access_token) or self.began + ASSUMED_LIFE_SECONDS
+    def age(self) -> float:
+        """Seconds since the tokens came."""
+        return time.monotonic() - self.began
 
     @property
     def due(self) -> bool:
         """Whether the access token has ended or soon will."""
-        margin = min(RENEWAL_MARGIN_SECONDS, (self.ends - self.began) / 10)
-        return time.time() >= self.ends - margin
+        return self.age >= self.life - min(RENEWAL_MARGIN_SECONDS, self.life / 10)
 
     @property
     def fresh(self) -> bool:
         """Whether the session has just begun and not ended."""
-        return time.time() - self.began < FRESH_SECONDS and not self.due
+        return self.age < FRESH_SECONDS and not self.due
 
 
 class NudgescribeAuthenticator(requests.auth.AuthBase):
@@ -169,17 +210,21 @@ class NudgescribeAuthenticator(requests.auth.AuthBase):
         return self._log_in()
 
 
-def _expiry(token: str) -> float | None:
-    """Return the ``exp`` of a JWT in seconds since the epoch, or None."""
-    try:
-        ends = float(_claims(token)["exp"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+def _moment(claim: object) -> float | None:
+    """Return a claim as seconds since the epoch; None for what is no number."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float | str):
         return None
-    return ends if math.isfinite(ends) else None
+    try:
+        seconds = float(claim)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _claims(token: str) -> dict[str, Any]:
     """Return the claims of a JWT, none if they cannot be read. Nothing is verified."""
+    if len(token) > LONGEST_TOKEN:
+        return {}
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

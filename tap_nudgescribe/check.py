@@ -26,6 +26,7 @@ from tap_nudgescribe.message_proof import Begun, FileProof
 from tap_nudgescribe.message_sources import ApiSource, Run
 from tap_nudgescribe.naming import propose
 from tap_nudgescribe.outline import Outline, ShapesFile
+from tap_nudgescribe.printable import printable
 from tap_nudgescribe.proposals import Proposals
 from tap_nudgescribe.structure import keys_of
 from tap_nudgescribe.wire_names import object_place
@@ -104,9 +105,9 @@ def _print_table(findings: list[Finding]) -> None:
     for finding in findings:
         first, *others = finding.remarks or [""]
         row = f"{finding.operation:<{width}}  {MARKS[finding.works]:<9}  {first}"
-        print(row.rstrip())  # noqa: T201
+        print(printable(row.rstrip()))  # noqa: T201
         for remark in others:
-            print(" " * (width + 13) + remark)  # noqa: T201
+            print(" " * (width + 13) + printable(remark))  # noqa: T201
 
 
 class Walk:

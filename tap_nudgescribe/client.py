@@ -542,6 +542,7 @@ class NudgescribeClient:
         return Session(
             access_token=_token(name, tokens["access_token"]),
             refresh_token=None if refresh is None else _token(name, refresh),
+            server_time=self.transport.server_clock,
         )
 
 

@@ -17,12 +17,34 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from tap_nudgescribe.errors import DownloadRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FORBIDDEN = "The API gives a download URL whose address is no public one"
 
-NAT64 = ip_network("64:ff9b::/96")
-"""Addresses that stand for IPv4 ones, by their last 32 bits (RFC 6052)."""
+TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+"""Addresses that stand for IPv4 ones, by their last 32 bits (RFC 6052, 7915, 4291)."""
+
+LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
+"""The same within one network, in a form of its own (RFC 8215)."""
+
+ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+"""What stands before the IPv4 address in the last 64 bits (RFC 5214)."""
+
+UNSPECIFIED = IPv4Address(0)
+
+METADATA = frozenset(
+    map(
+        ip_address,
+        (
+            "168.63.129.16",  # Azure, a public address
+            "100.100.100.200",  # Alibaba Cloud
+            "192.0.0.192",  # Oracle Cloud
+            "fd00:ec2::254",  # AWS
+            "fd20:ce::254",  # Google Cloud
+        ),
+    )
+)
+"""Where clouds keep their metadata services, besides 169.254.0.0/16 and fe80::/10."""
 
 
 @dataclass
@@ -51,36 +73,56 @@ def watched() -> Iterator[Sending]:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host, by name or address, is this machine."""
+    """Say whether a host, by name or address, is this machine.
+
+    An address that a translator would turn into one of this machine is not: what is sent to it
+    goes to the translator first.
+    """
     try:
-        return _plain(host).is_loopback
+        known = ip_address(host)
     except ValueError:
         return host == "localhost"
+    mapped = known.ipv4_mapped if isinstance(known, IPv6Address) else None
+    return (mapped or known).is_loopback
 
 
 def admissible(address: str, *, loopback: bool, private: bool) -> bool:
     """Say whether files may be fetched from an address: a public one, or one that is allowed.
 
-    Link-local addresses, where clouds keep their metadata service, never are.
+    Link-local addresses and others where clouds keep their metadata service never are.
 
     Args:
         address: IPv4 or IPv6.
         loopback: Whether this machine is allowed.
         private: Whether all addresses that are not public are.
     """
-    known = _plain(address)
-    if known.is_link_local or known.is_multicast or known.is_unspecified:
+    return all(
+        _is_admissible(known, loopback=loopback, private=private)
+        for known in meant_addresses(ip_address(address))
+    )
+
+
+def _is_admissible(known: IPv4Address | IPv6Address, *, loopback: bool, private: bool) -> bool:
+    if known.is_link_local or known.is_multicast or known.is_unspecified or known in METADATA:
         return False
     return known.is_global or private or (loopback and known.is_loopback)
 
 
-def _plain(address: str) -> IPv4Address | IPv6Address:
-    known = ip_address(address)
+def meant_addresses(known: IPv4Address | IPv6Address) -> Sequence[IPv4Address | IPv6Address]:
+    """Return where packets to an address may arrive: an IPv6 one can stand for IPv4 ones."""
     if not isinstance(known, IPv6Address):
-        return known
-    if known in NAT64:
-        return IPv4Address(int(known) & 0xFFFF_FFFF)
-    return known.ipv4_mapped or known
+        return [known]
+    last = IPv4Address(int(known) & 0xFFFF_FFFF)
+    if known in LOCAL_NAT64:
+        # Where in it the IPv4 address stands is its network's own choice: none is admitted.
+        return [UNSPECIFIED]
+    if known.teredo:
+        return known.teredo
+    translated = any(known in network for network in TRANSLATED) and int(known) > 1
+    one = known.ipv4_mapped or known.sixtofour or (last if translated else None)
+    if one is None and int(known) >> 32 & 0xFFFF_FFFF in ISATAP:
+        return [known, last]
+    return [one or known]
 
 
 class BoundedAdapter(HTTPAdapter):

@@ -46,6 +46,17 @@ class Repairs:
         self.numbers += other.numbers
 
 
+def decoded_bytes(content: bytes) -> int:
+    """Return about how many bytes a JSON value takes when it is decoded.
+
+    Measured: an object takes 64 bytes when it is empty and 184 with few keys, a list 56, a short
+    text in one of them 64, a :class:`~decimal.Decimal` 112. Signs within texts count as well. A
+    list of numbers with an exponent and no point takes up to 1.7 times as much.
+    """
+    values, objects, lists, points = (content.count(sign) for sign in (b",", b"{", b"[", b"."))
+    return len(content) + 64 * (values + 1) + 184 * objects + 56 * (lists + points)
+
+
 def decode(content: bytes) -> tuple[Any, Repairs]:
     """Return a JSON value and what had to be repaired in it.
 

@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +25,7 @@ from tap_nudgescribe.object_stores import LISTERS, Stored, open_object, storage_
 from tap_nudgescribe.timestamps import latest, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import requests
@@ -177,6 +178,9 @@ class StorageSource:
     def open(self, run: Run, number: int) -> BinaryIO:
         """Open a file that was counted."""
         url = self._listed[run][number - 1]
+        parts = urlsplit(self.root)
+        if parts.scheme == "file":
+            _check_within(Path(url.removeprefix("file://")), Path(parts.path))
         try:
             file = open_object(url, "rb", self.options, compression="disable")
             return decompressed(cast("BinaryIO", Stored(file, _storage_error)), url)
@@ -191,7 +195,7 @@ class StorageSource:
         folder = f"{FOLDER}/{account}/{_part(run.campaign_id, 'a campaign')}/"
         try:
             keys = [key.removeprefix(folder) for key in self._list(folder)]
-        except SettingsError:
+        except (SettingsError, StorageError):
             raise
         except Exception as error:  # noqa: BLE001 (each storage client has its own)
             raise _storage_error(error) from None
@@ -211,6 +215,8 @@ class StorageSource:
         prefix = root.path.strip("/")
         within = f"{prefix}/{folder}" if prefix else folder
         names = LISTERS[root.scheme](root.netloc, within, self.options)
+        if root.scheme == "file":
+            names = _without_links_out(names, Path(root.path))
         return (name.removeprefix(f"{prefix}/" if prefix else "") for name in names)
 
 
@@ -243,6 +249,24 @@ def storage_source(
         problem = f"The setting message_storage_root is no URL of {', '.join(LISTERS)}"
         raise SettingsError(problem)
     return StorageSource(root, client, account_id, storage_options(root))
+
+
+def _without_links_out(names: Iterable[str], root: Path) -> Iterator[str]:
+    """Yield the names of files below a folder, relative to ``/``.
+
+    Raises:
+        StorageError: when one of them is a link that leads out of the folder.
+    """
+    for name in names:
+        _check_within(Path("/", name), root)
+        yield name
+
+
+def _check_within(path: Path, root: Path) -> None:
+    if not path.resolve().is_relative_to(root.resolve()):
+        problem = "A message file is a link that leads out of message_storage_root"
+        advice = "Remove the link, or put the file itself there."
+        raise StorageError(problem, operation=OPERATION, advice=advice)
 
 
 def _run_of(key: str) -> int | None:

@@ -34,7 +34,7 @@ def private_file(path: Path) -> IO[bytes]:
     """
     path.unlink(missing_ok=True)
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    path.chmod(0o600)
+    os.fchmod(file.fileno(), 0o600)
     return file
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_nudgescribe.errors import SettingsError
-from tap_nudgescribe.private_files import remove_leftovers, unfinished
+from tap_nudgescribe.printable import printable
+from tap_nudgescribe.private_files import private_file, remove_leftovers, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -144,7 +145,7 @@ class ReportFile:
             if self._path.is_dir():
                 raise IsADirectoryError
             remove_leftovers(self._path.parent)
-            os.close(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            self._file = private_file(self._part)
         except (OSError, ValueError) as error:
             problem = f"The report cannot be written ({type(error).__name__})"
             advice = "Name a file in a folder that exists and is writable with --report."
@@ -160,10 +161,13 @@ class ReportFile:
             messages=self._heard.texts,
         )
         try:
-            with self._part.open("wb") as file:
+            with self._file as file:
                 file.write(page(frame, report).encode("utf-8", "replace"))
                 file.flush()
                 os.fsync(file.fileno())
+                written = os.fstat(file.fileno())
+                if not os.path.samestat(written, self._part.lstat()):
+                    raise FileExistsError
             self._part.replace(self._path)
         except OSError as error:
             with suppress(OSError):
@@ -367,8 +371,8 @@ def _e(tag: str, *content: str | ET.Element, **attributes: str) -> ET.Element:
 
 
 def _sound(text: str) -> str:
-    """Return a text with control characters shown, which HTML does not allow."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text)
+    """Return a text with unprintable characters escaped: a page must not be steered by a name."""
+    return printable(text, keep="\n\t")
 
 
 def _number(value: int) -> str:

@@ -130,6 +130,13 @@ def download_error(operation: str, response: requests.Response) -> errors.ApiErr
             return errors.ContractError(problem, operation=operation)
 
 
+EARLIEST, LATEST = datetime(2015, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Between these a date in a header is believed. A bookmark never passes the server's time."""
+
+LONGEST_DATE = 64
+"""Characters of a date in a header."""
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that Retry-After asks for, clamped; None without it or for nonsense.
 
@@ -149,9 +156,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """Return the moment that a header names, or None."""
+    """Return the moment that a header names; None for what is no date of these times."""
+    if len(text) > LONGEST_DATE:
+        return None
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return known.astimezone(UTC) if EARLIEST <= known <= LATEST else None
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -32,7 +32,7 @@ from tap_nudgescribe.connections import (
 )
 from tap_nudgescribe.discretion import quiet
 from tap_nudgescribe.documents import foreign_document, is_json_type, media_type_of
-from tap_nudgescribe.json_decoding import Repairs, decode
+from tap_nudgescribe.json_decoding import Repairs, decode, decoded_bytes
 from tap_nudgescribe.reported_failures import ReportedFailure, find_failure
 from tap_nudgescribe.retries import one_budget
 from tap_nudgescribe.statuses import (
@@ -57,6 +57,9 @@ FIRST_WAIT_SECONDS = 0.5
 
 ANSWER_TIMEOUTS = 10
 """How many times request_timeout_seconds a whole answer may take, and its headers alone."""
+
+DECODED_TIMES = 6
+"""So many times ``max_answer_mib`` an answer may take in memory when it is decoded."""
 
 READ_AT_ONCE = 64 * 1024
 """Bytes of an answer."""
@@ -207,6 +210,11 @@ class Transport:
         """The time of the server's last answer by its own clock; by ours if it names none."""
         return self._server_time or datetime.now(UTC)
 
+    @property
+    def server_clock(self) -> float | None:
+        """The same in seconds since the epoch; None if the server has named no time."""
+        return self._server_time.timestamp() if self._server_time else None
+
     def call(  # noqa: PLR0913 (what a request is made of)
         self,
         operation: Operation,
@@ -245,7 +253,7 @@ class Transport:
                 reply = self._send(operation, body, csv, streamed, auth=auth, headers=headers)
             if reply.content is None:
                 return reply.response
-            return _answer(operation, reply, body, self._repaired)
+            return _answer(operation, reply, body, self._repaired, self._max_bytes)
 
         return self._retried(operation, attempt)
 
@@ -275,6 +283,7 @@ class Transport:
                 auth=_no_credentials,
                 stream=True,
                 verify=self._verify,
+                proxies=_proxies(url),
                 allow_redirects=False,
                 timeout=self.options.request_timeout_seconds,
             )
@@ -296,6 +305,11 @@ class Transport:
             least: Seconds that the server asks for.
         """
         self._sleep(max(_wait(number), min(least, LONGEST_WAIT_SECONDS)))
+
+    @property
+    def _max_bytes(self) -> int:
+        """Bytes of a whole answer."""
+        return self.options.max_answer_mib * 2**20
 
     @property
     def _verify(self) -> str | bool:
@@ -347,6 +361,7 @@ class Transport:
                     auth=auth,
                     timeout=self.options.request_timeout_seconds,
                     verify=self._verify,
+                    proxies=_proxies(self.options.api_url),
                     allow_redirects=False,
                     stream=True,
                 )
@@ -368,7 +383,7 @@ class Transport:
         Raises:
             Passing: with an ``AnswerLimitError``, for an answer that is too large.
         """
-        most = self.options.max_answer_mib * 2**20
+        most = self._max_bytes
         content = bytearray()
         with ended_after(self.options.answer_seconds, partial(_shut, response)):
             body = Body(response)
@@ -450,10 +465,12 @@ def _answer(
     reply: _Reply,
     body: Mapping[str, Any] | None,
     repaired: Callable[[str, Repairs], None],
+    max_bytes: int,
 ) -> Any:  # noqa: ANN401
     """Return what a successful response says, or raise the error that its status means here.
 
-    ``repaired`` is called with what had to be repaired in the JSON.
+    ``repaired`` is called with what had to be repaired in the JSON. An answer that is long for
+    ``max_bytes`` may take :data:`DECODED_TIMES` as much when it is decoded.
     """
     response, content = reply
     if response.status_code == 204:
@@ -462,6 +479,10 @@ def _answer(
         raise refusal(operation.name, response, content or b"", body)
     if _is_csv(response):
         return content
+    most = DECODED_TIMES * max_bytes
+    if len(content or b"") > max_bytes // 64 and decoded_bytes(content or b"") > most:
+        problem = f"The answer would take more than {most // 2**20} MiB when it is decoded"
+        raise Passing(errors.AnswerLimitError(problem, operation=operation.name))
     try:
         answer, repairs = decode(content or b"")
     except RecursionError:
@@ -569,6 +590,16 @@ def _http_url(text: str) -> SplitResult | None:
 def _shut(response: requests.Response) -> None:
     with suppress(OSError, RuntimeError, ValueError):  # it has ended already
         response.raw.shutdown()
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Return what is said of proxies for a request: none for ``http://`` to this machine.
+
+    A proxy would be given the credentials to read. With ``https://`` it only learns the host.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return {"no_proxy": host} if parts.scheme == "http" and is_loopback(host) else {}
 
 
 def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:

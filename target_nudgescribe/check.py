@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_nudgescribe.printable import printable
 from target_nudgescribe.preflight import PreflightError, preflight
 from target_nudgescribe.records import KINDS
 
@@ -60,4 +61,4 @@ def check(workspace: Workspace, config: Mapping[str, Any], catalog: Mapping[str,
 
 
 def _say(text: str) -> None:
-    print(text)  # noqa: T201 (a report)
+    print(printable(text))  # noqa: T201 (a report)

@@ -31,6 +31,7 @@ from tap_nudgescribe.client import NudgescribeClient
 from tap_nudgescribe.command import REPORT_OPTION, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
 from tap_nudgescribe.interruption import Interrupted, Interruption
+from tap_nudgescribe.printable import printable
 from tap_nudgescribe.private_files import remove_leftovers
 from tap_nudgescribe.report import RunReport
 from tap_nudgescribe.settings import TARGET_SETTINGS
@@ -582,7 +583,7 @@ class TargetNudgescribe(CheckedSettings, Target):
             self.outcomes.created = self.workspace.created
         told = self.outcomes.as_json(ending)
         if sys.stderr.isatty():
-            click.echo(self.outcomes.as_table(), err=True)
+            click.echo(printable(self.outcomes.as_table(), keep="\n"), err=True)
         self.logger.info("Summary: %s", told)
         try:
             if not self.errand.dry_run and self._works:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_nudgescribe import auth
 from tap_nudgescribe.auth import NudgescribeAuthenticator, Session
 from tap_nudgescribe.client import NudgescribeClient, profile_field
 from tap_nudgescribe.errors import (
@@ -72,9 +75,10 @@ def test_many_threads_share_one_log_in(sandbox: Sandbox, client: NudgescribeClie
 def test_a_session_is_renewed_before_it_ends(
     sandbox: Sandbox, client: NudgescribeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(0)
+    monkeypatch.setattr(auth, "time", clock)
     client.list_campaigns()
-    nearly = time.time() + sandbox.sessions.token_seconds - 30
-    monkeypatch.setattr(time, "time", lambda: nearly)
+    clock.passed = sandbox.sessions.token_seconds - 30
     client.list_campaigns()
     assert (sandbox.sessions.log_ins, sandbox.sessions.refreshes) == (1, 1)
     assert sandbox.count("list_campaigns") == 2
@@ -480,3 +484,67 @@ def test_a_rerun_starts_a_run_against_another_group(
     assert campaign.current_run.run_number == number
     with pytest.raises(BadRequestError):
         client.initiate_rerun(campaign.campaign_id, groups[0].customer_group_id)
+
+
+class Clock:
+    """Stands for the module time: the wall clock is wrong, and time can be let pass."""
+
+    def __init__(self, wrong: float) -> None:
+        self.wrong = wrong
+        self.passed = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.wrong + self.passed
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed
+
+
+@pytest.mark.parametrize("tells_issue", [True, False])
+@pytest.mark.parametrize("days", [-400, -15, 13.999, 14, 15, 400])
+def test_a_wrong_clock_of_this_machine_renews_no_session(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, days: float, *, tells_issue: bool
+) -> None:
+    clock = Clock(days * 86_400)
+    monkeypatch.setattr(auth, "time", clock)
+    sandbox.sessions.tells_issue = tells_issue
+    client = client_of(sandbox)
+    for _ in range(5):
+        client.list_campaigns()
+    assert (sandbox.sessions.log_ins, sandbox.sessions.refreshes) == (1, 0)
+    clock.passed = 14 * 86_400
+    if tells_issue:
+        for _ in range(3):
+            client.list_campaigns()
+        assert (sandbox.sessions.log_ins, sandbox.sessions.refreshes) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": "x"},
+        {"exp": None},
+        {"exp": True},
+        {"exp": []},
+        {"exp": -1},
+        {"exp": 0},
+        {"exp": 10**400},
+        {"exp": 1e300, "iat": 1e300},
+        {"exp": 1.5, "iat": 2.5},
+        {"exp": "NaN"},
+        {"exp": "Infinity", "iat": "-Infinity"},
+        {"exp": 1e18, "iat": "x"},
+    ],
+)
+def test_claims_that_are_nonsense_renew_no_session(claims: dict[str, Any]) -> None:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    made = []
+
+    def log_in() -> auth.Session:
+        made.append(1)
+        return auth.Session(access_token=f"a.{payload}.c", server_time=1.7e9)
+
+    authenticator = auth.NudgescribeAuthenticator(log_in=log_in, refresh=lambda _: log_in())
+    for _ in range(5):
+        authenticator.session()
+    assert len(made) == 1

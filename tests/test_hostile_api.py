@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -27,14 +28,20 @@ from tap_nudgescribe.errors import (
     OutcomeUnknownError,
     SettingsError,
 )
+from tap_nudgescribe.json_decoding import decode, decoded_bytes
 from tap_nudgescribe.message_sources import ApiSource, Run
+from tap_nudgescribe.statuses import LONGEST_WAIT_SECONDS
 from tests import message_server
 from tests.message_server import ACCOUNT_ID, Content, MessageServer
 from tests.raw_server import RawServer, answer, drip
+from tests.sandbox import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from tests.conftest import Run as TapRun
+    from tests.sandbox import Sandbox
 
 MIB = 2**20
 PUBLIC = "https://api.example.com/v1"
@@ -123,6 +130,27 @@ def test_a_download_url_that_leads_astray_is_refused_and_not_told(url: str) -> N
         ("fe80::1%1", False, False, False),
         ("0.0.0.0", False, False, False),  # noqa: S104 (nothing listens)
         ("224.0.0.1", False, False, False),
+        # Metadata services outside of the link-local networks.
+        ("168.63.129.16", False, False, False),
+        ("100.100.100.200", False, False, False),
+        ("192.0.0.192", False, False, False),
+        ("fd00:ec2::254", False, False, False),
+        # IPv6 addresses that stand for IPv4 ones: 6to4, SIIT, NAT64, Teredo, compatible, ISATAP.
+        ("2002:a9fe:a9fe::1", False, False, False),
+        ("2002:7f00:1::1", False, True, True),
+        ("2002:a83f:8110::1", False, False, False),
+        ("2002:5db8:d822::1", True, True, True),
+        ("::ffff:0:127.0.0.1", False, True, True),
+        ("::ffff:0:169.254.169.254", False, False, False),
+        ("64:ff9b::a9fe:a9fe", False, False, False),
+        ("64:ff9b:1::a9fe:a9fe", False, False, False),
+        ("64:ff9b:1:a9fe:a9:fe00::", False, False, False),
+        ("2001:0:5db8:d822:0:0:5601:5601", False, False, False),
+        ("2001:0:a9fe:a9fe:0:0:a247:27dd", False, False, False),
+        ("::127.0.0.1", False, True, True),
+        ("::169.254.169.254", False, False, False),
+        ("2606:4700::5efe:169.254.169.254", False, False, False),
+        ("2606:4700::200:5efe:10.0.0.1", False, False, True),
     ],
 )
 def test_addresses_are_admitted_by_what_they_are(
@@ -395,3 +423,92 @@ def test_keys_that_are_values_are_counted_and_not_told() -> None:
             client_of(server).list_groups("w")
         assert "example.com" not in str(caught.value)
         assert "0170" not in str(caught.value)
+
+
+def decoded_within(content: bytes, limit_mib: int) -> bool:
+    """Say whether the client decodes an answer with a bound on answers."""
+    tokens = answer(b'{"access_token":"a.b.c"}')
+    with RawServer(lambda head: [tokens if "/auth" in head else answer(content)]) as server:
+        client = client_of(server, max_answer_mib=limit_mib)
+        with pytest.raises(ApiError) as caught:
+            client.list_campaigns()
+    return "when it is decoded" not in str(caught.value)
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b'""', b"1.5", b'{"a":1}', b"[[]]", b"1"])
+def test_json_that_would_fill_the_memory_is_not_decoded(item: bytes) -> None:
+    content = b'{"data":[' + b",".join([item] * (2**20 // (len(item) + 1) - 9)) + b"]}"
+    assert not decoded_within(content, 1)
+
+
+def test_json_of_usual_rows_is_decoded() -> None:
+    profile = {"E-Mail": "somebody@example.com", "First Name": "Somebody", "Birthday": "1990-01-01"}
+    customer = {"customer_id": "0123456789abcdef", "updated_at": "2025-01-01T00:00:00Z"}
+    row = json.dumps(customer | {"profile": profile}).encode()
+    content = b'{"data":[' + b",".join([row] * (2**20 // (len(row) + 1) - 9)) + b"]}"
+    assert decoded_within(content, 1)
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[]", b'"a"', b"1.25", b'{"a":"b"}', b'{"a":1.5}'])
+def test_the_size_of_decoded_json_is_not_underestimated(item: bytes) -> None:
+    content = b"[" + b",".join([item] * 20_000) + b"]"
+    tracemalloc.start()
+    try:
+        value = decode(content)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert value
+    assert used <= decoded_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "+99999999999999",
+        "99999999999999999999",
+        "Mon, 01 Jan 0000 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Fri, 31 Dec 9999 23:59:59 +9999999999999999",
+        "NaN",
+        "-1",
+        "9" * 5000,
+    ],
+)
+def test_a_malformed_date_or_retry_after_is_as_none(date: str) -> None:
+    tokens = answer(b'{"access_token":"a.b.c"}', Date=date)
+    calls: list[str] = []
+
+    def respond(head: str) -> Iterable[bytes]:
+        if "/auth" in head:
+            return [tokens]
+        calls.append(head)
+        if len(calls) == 1:
+            return [answer(b"{}", "429 Too Many Requests", Date=date, Retry_After=date)]
+        return [answer(b'{"data":[]}', Date=date)]
+
+    with RawServer(respond) as server:
+        client = client_of(server, max_tries=2)
+        waits: list[float] = []
+        client.transport._sleep = waits.append  # noqa: SLF001 (tests do not wait)
+        assert client.list_campaigns() == []
+        assert len(waits) == 1
+        assert 0 <= waits[0] <= LONGEST_WAIT_SECONDS
+        assert abs((client.transport.server_time - datetime.now(UTC)).total_seconds()) < 600
+
+
+def test_ids_cannot_forge_lines_of_a_log(sandbox: Sandbox, tap: Callable[..., TapRun]) -> None:
+    forged = (
+        "c\x1b[2K\r\n2026-01-01 00:00:00,000 | ERROR    | tap-nudgescribe | forged \u202e\u2028"
+    )
+    campaign = next(iter(sandbox.account.campaigns.values()))
+    campaign.campaign_id = forged
+    sandbox.inject(Fault("list_runs", "server_error", 99))
+    for arguments in ((), ("--check",)):
+        run = tap(*arguments, max_tries=1)
+        assert run.code == 1
+        shown = run.stderr
+        assert not any(sign in shown for sign in "\x1b\r\u202e\u2028")
+        assert not any(line.endswith("forged") for line in shown.splitlines())
+        assert not any(line.startswith("2026-01-01 00:00:00,000") for line in shown.splitlines())

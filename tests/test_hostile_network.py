@@ -22,7 +22,13 @@ from cryptography.x509.oid import NameOID
 
 from tap_nudgescribe.auth import Session
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.errors import NetworkError, NotSentError, OutcomeUnknownError
+from tap_nudgescribe.errors import (
+    NetworkError,
+    NotSentError,
+    OutcomeUnknownError,
+    SettingsError,
+)
+from tap_nudgescribe.transport import ConnectionOptions
 from tests.message_server import Content, MessageServer
 from tests.raw_server import RawServer, answer
 
@@ -258,3 +264,22 @@ def test_only_their_owner_can_open_batch_files(tmp_path: Path, form: str, mask: 
     assert found
     assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o600}
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (root, root.parent)} == {0o700}
+
+
+def test_no_proxy_is_given_the_credentials_of_plain_http_to_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = Proxy()
+    with MessageServer(FILES) as server, proxy.running() as url:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, url)
+        assert read_all(server) == b"id\n1\n"
+        localhost = server.config["api_url"].replace("127.0.0.1", "localhost")
+        assert read_all(server, api_url=localhost) == b"id\n1\n"
+    assert not proxy.heads
+
+
+@pytest.mark.parametrize("host", ["64:ff9b::7f00:1", "2002:7f00:1::1", "::127.0.0.1"])
+def test_an_address_that_a_translator_turns_into_this_machine_is_another_machine(host: str) -> None:
+    with pytest.raises(SettingsError, match="another machine"):
+        ConnectionOptions(api_url=f"http://[{host}]/v1")

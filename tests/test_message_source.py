@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_nudgescribe.client import NudgescribeClient
-from tap_nudgescribe.errors import ApiError, ContractError
-from tap_nudgescribe.message_sources import ApiSource, Run
-from tests.message_server import Content, MessageServer
+from tap_nudgescribe.errors import ApiError, ContractError, StorageError
+from tap_nudgescribe.message_sources import ApiSource, Run, storage_source
+from tests.message_server import ACCOUNT_ID, Content, MessageServer
 from tests.object_stores import STORES, local
 
 if TYPE_CHECKING:
@@ -123,5 +123,27 @@ def test_an_unknown_storage_is_refused_before_anything_is_read(root: str, tmp_pa
         command = [sys.executable, "-m", "tap_nudgescribe", "--config", str(tmp_path / "c.json")]
         done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
     assert done.returncode == 1
-    assert b"message_storage_root is no URL" in done.stderr
+    assert b"message_storage_root is not a URL" in done.stderr
     assert b"RECORD" not in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_folder_of_files_is_read_through_no_link_that_leads_out_of_it(
+    kind: str, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "page-1.csv").write_bytes(b"id\ncanary-secret\n")
+    campaign = tmp_path / "root" / "production" / "messages" / ACCOUNT_ID / "ca-1"
+    campaign.parent.mkdir(parents=True)
+    if kind == "file":
+        campaign.mkdir()
+        (campaign / "page-1.csv").symlink_to(elsewhere / "page-1.csv")
+    else:
+        campaign.symlink_to(elsewhere)
+    with MessageServer([Content(b"")]) as server:
+        root = (tmp_path / "root").as_uri()
+        client = NudgescribeClient.from_config(server.config | {"max_tries": 1})
+        source = storage_source(root, client, lambda: ACCOUNT_ID)
+        with pytest.raises(StorageError, match="leads out of message_storage_root"):
+            source.count(Run("ca-1", 1, current=True))

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docs.files import ROOT
+from tap_nudgescribe import report
+from tap_nudgescribe.private_files import unfinished
 from tap_nudgescribe.report import MEANINGS
 from tests.sandbox import Fault
 from tests.target.sending import row, schema, state
@@ -197,7 +199,7 @@ def test_the_target_tells_every_outcome_and_nothing_of_an_account_is_taken_for_h
     )
     assert done.returncode == 3, done.stderr
     page = Page(path)
-    shown = EVIL + '"' + "\N{REPLACEMENT CHARACTER}" * 2
+    shown = EVIL + '"' + r"\x00\x1b"
     assert page.row(shown)[1:5] == ["4", "2", "1", "1"]
     assert page.row("stream", "rows")[2:5] == ["sent", "merged", "invalid"]
     assert "4 = 2 sent + 1 merged + 1 invalid" in page.text
@@ -286,3 +288,39 @@ def test_a_browser_shows_the_page(tap: Callable[..., Run], tmp_path: Path) -> No
     assert shown.stdout.count("<rect") == 16
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
+
+
+def test_a_page_is_written_through_no_link_and_takes_over_no_mode(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    path = tmp_path / "run.html"
+    for planted in (path, unfinished(tmp_path / "run.html")):
+        planted.symlink_to(target)
+        report.ReportFile(str(path), "tap-nudgescribe", "1").write(0, report.RunReport())
+        assert target.read_text() == "precious"
+        assert not path.is_symlink()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not planted.is_symlink()
+    path.chmod(0o666)
+    report.ReportFile(str(path), "tap-nudgescribe", "1").write(0, report.RunReport())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_page_whose_file_was_exchanged_meanwhile_is_not_put_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    file = report.ReportFile(str(path), "tap-nudgescribe", "1")
+    (part,) = tmp_path.iterdir()
+    part.unlink()
+    part.write_text("planted")
+    file.write(0, report.RunReport())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_on_a_page_cannot_steer_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    stream = report.StreamReport(name="a\u202eb\x1b", rows=1, outcomes={})
+    file = report.ReportFile(str(path), "tap-nudgescribe", "1")
+    file.write(0, report.RunReport(streams=[stream]))
+    text = path.read_text()
+    assert "\u202e" not in text
+    assert r"a\u202eb\x1b" in text

@@ -25,12 +25,14 @@ class Sessions:
 
     Attributes:
         token_seconds: How long an access token lives from now on.
+        tells_issue: Whether a token says when it was issued.
         log_ins: How many log-ins there were.
         refreshes: How many refreshes there were.
     """
 
     def __init__(self, account: Account, token_seconds: float = 14 * DAY) -> None:
         self.token_seconds = token_seconds
+        self.tells_issue = True
         self.log_ins = 0
         self.refreshes = 0
         self._account = account
@@ -88,6 +90,7 @@ class Sessions:
             "use": use,
             "jti": f"canary-{self.log_ins}-{self.refreshes}",
             "exp": ends,
+            **({"iat": time.time()} if self.tells_issue else {}),
         }
         unsigned = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
         return f"{unsigned}.{hashlib.sha256(unsigned.encode()).hexdigest()}"
