@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -291,22 +290,6 @@ def test_another_identifier_of_the_same_stream_keeps_mirror_from_deleting(send: 
     settings = {"column_map": column_map, "identifier": "E-Mail:Work"}
     assert send(*people(1), **settings, **TRUSTED).code == 4
     assert len(refs(send)) == 2
-
-
-def test_a_ledger_of_an_earlier_version_keeps_others_from_deleting_until_it_is_used(
-    send: Sending,
-) -> None:
-    send(*buyers(1, 2))
-    send(*subscribers(2))
-    folder = send.folder / "state" / "ledgers" / send.group.workspace_id
-    (listing,) = folder.glob("*/subscribers/ledger.json")
-    told = json.loads(listing.read_text())
-    del told["facts"]
-    listing.write_text(json.dumps(told))
-    assert send(*buyers(1), **TRUSTED).code == 4
-    assert send(*subscribers(2)).outcomes("subscribers") == {"unchanged": 1}
-    assert send(*buyers(1), **TRUSTED).code == 0
-    assert refs(send) == ["r-1", "r-2"]
 
 
 def test_a_ledger_that_another_run_is_writing_keeps_others_from_deleting(send: Sending) -> None:
