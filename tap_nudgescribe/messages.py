@@ -168,7 +168,8 @@ class PublishedMessages(NudgescribeStream):
         self.bookmark.note_runs(all_known=account.has_reruns)
         listed = self._campaigns()
         campaigns = sorted(filter(is_published, self.usable(listed, "campaign")), key=_published)
-        if not listed.malformed:  # one of them may be what is unfinished
+        # One that is malformed may be what is unfinished, and a user may be shown none for a time.
+        if listed and not listed.malformed:
             self.bookmark.forget_except({NOT_REACHED, *(c["campaign_id"] for c in listed)})
         self.bookmark.keep(NOT_REACHED)
         as_of = account.client.transport.server_time

@@ -59,6 +59,7 @@ class NudgescribeStream(Stream):
     properties: ClassVar[Properties]
     keys: ClassVar[Sequence[str]]
     bookmarked: ClassVar[str | None] = None
+    _version_to_activate: int | None = None
     held_by: ClassVar[str | None] = "updated_at"
     """Key of the listed rows that the bookmark follows; None when it follows rows within them."""
 
@@ -226,6 +227,35 @@ class NudgescribeStream(Stream):
                 EXTRA,
             )
 
+    # ACTIVATE_VERSION. The SDK writes it before the records, when nobody knows whether they can be
+    # read; a target that deletes then empties its table for a stream that fails.
+
+    @override
+    def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
+        """Tell targets what is gone, once the stream has been synced without an exception."""
+        super().finalize_state_progress_markers(state)
+        tally: Tally | None = getattr(self, "tally", None)
+        self._activate_version(sent=tally is not None and tally.rows > 0)
+
+    @override
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        """Hold the message back until the stream was read."""
+        self._version_to_activate = full_table_version
+
+    def _activate_version(self, *, sent: bool) -> None:
+        """Write the message that was held back, unless rows may be missing."""
+        version, self._version_to_activate = self._version_to_activate, None
+        if version is None:
+            return
+        if sent and not self.failures.count(self.name):
+            super()._write_activate_version_message(version)
+            return
+        self.logger.warning(
+            "%s: no ACTIVATE_VERSION, so that targets delete nothing, because %s",
+            self.name,
+            "parts of it failed" if sent else "nothing was read",
+        )
+
     # BATCH messages. The SDK's own batchers ignore selection, infer types from each chunk, and
     # write no STATE after the last one.
 
@@ -264,6 +294,8 @@ class NudgescribeStream(Stream):
     @override
     def _write_batch_message(self, encoding: BaseBatchFileEncoding, manifest: list[str]) -> None:
         """Write a manifest; only then is the state that far, whatever ends the run before."""
+        # A target does not know the version of rows in files, so that it must come before them.
+        self._activate_version(sent=True)
         super()._write_batch_message(encoding, manifest)
         self._state_what_is_whole()
 

@@ -245,7 +245,8 @@ class CampaignStream(NudgescribeStream):
                 yield from self.read_campaign(campaign, self.account.runs(campaign_id))
                 self.bookmark.done(campaign_id)
                 self.bookmark.saw(latest(campaign.get("updated_at")))
-        if not listed.malformed:  # one of them may be what is unfinished
+        # One that is malformed may be what is unfinished, and a user may be shown none for a time.
+        if listed and not listed.malformed:
             self.bookmark.forget_except({campaign["campaign_id"] for campaign in campaigns})
         self.bookmark.advance(as_of)
 

@@ -576,3 +576,31 @@ def test_validation_rules_of_any_json_type_are_json_text_in_one_column(
         assert record["_extra"] is None
         seen.add(type(expected))
     assert seen == {dict, list, str, int, bool, type(None)}
+
+
+def test_a_stream_that_failed_lets_targets_delete_nothing(
+    tap: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    streams = ("workspaces", "customer_groups", "profile_fields", "campaigns")
+    catalog = selecting(tap("--discover").messages[0], *streams)
+    for entry in catalog["streams"]:
+        entry["replication_method"] = "FULL_TABLE"
+    settings = {"catalog": catalog, "emit_activate_version_messages": True, "max_tries": 1}
+    sandbox.inject(
+        Fault("list_groups", "reported_failure", 9999),
+        Fault("list_fields", "error_page", 9999, match=list(sandbox.account.workspaces)[1]),
+    )
+    run = tap(**settings)
+    assert run.code == 1, run.stderr
+    kinds = [(m["type"], m["stream"]) for m in run.messages if m["type"] != "STATE"]
+    activated = [stream for kind, stream in kinds if kind == "ACTIVATE_VERSION"]
+    assert sorted(activated) == ["campaigns", "workspaces"]
+    assert run.counts["profile_fields"]
+    for stream in activated:
+        last = max(i for i, found in enumerate(kinds) if found == ("RECORD", stream))
+        assert kinds.index(("ACTIVATE_VERSION", stream)) == last + 1
+    assert run.stderr.count("no ACTIVATE_VERSION") == 2
+    sandbox.faults.clear()
+    whole = tap(**settings)
+    activated = [m["stream"] for m in whole.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert sorted(activated) == sorted(streams)
