@@ -43,6 +43,12 @@ RENAMED = {
 NOT_BY_CHANCE = frozenset({"change", "edited", "unreachable", "dialect"})
 """Kinds of faults that trials order themselves, or that hold for a whole account."""
 
+DEAF = {
+    "same_page": ("list_customers", "fetch_message_file"),
+    "same_run": ("list_run_messages", "fetch_message_file"),
+}
+"""Operations that may ignore a key of the request: then they ignore it all the time."""
+
 KINDS = tuple(kind for kind in get_args(Kind) if kind not in NOT_BY_CHANCE)
 
 
@@ -180,6 +186,10 @@ def _struck(
 def _fault(source: random.Random, bounds: Bounds) -> Fault:
     kind = source.choice(KINDS)
     operation = source.choice((*bounds.operations, "*"))
+    if kind in DEAF:
+        if "fetch_message_file" not in bounds.operations:  # what the target uploads has no pages
+            return Fault(operation, "latency", option="0.01")
+        return Fault(source.choice(DEAF[kind]), kind, times=1_000_000)
     if kind == "renamed_key":
         operation = source.choice([name for name in bounds.operations if name in RENAMED])
     return Fault(
