@@ -120,7 +120,7 @@ class Delivery:
         verdict = self._send_batch(work, batch)
         if sum(map(len, [*work.queued, *work.doubted])) > MOST_QUEUED:
             self.confirm(work)
-        self._unanswered = self._unanswered + 1 if verdict.unknown and not verdict.taken else 0
+        self._unanswered = self._unanswered + 1 if verdict.unanswered and not verdict.taken else 0
         if self._unanswered >= OUTAGE:
             problem = f"{OUTAGE} uploads in a row got no sound answer"
             raise OutcomeUnknownError(problem, operation="upload_customers")

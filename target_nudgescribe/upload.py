@@ -71,6 +71,7 @@ class Verdict:
         uploads: How many requests were sent.
         attempts: How often each row was sent: int64, (count,).
         maybe: Which rows the API may have taken: bool, (count,).
+        unanswered: Whether an upload got no sound answer at all.
         stopped: Whether the search for the rows that are refused ended before all were tried.
     """
 
@@ -81,6 +82,7 @@ class Verdict:
     refused: dict[int, list[Refusal]] = field(default_factory=dict)
     uploads: int = 0
     stopped: bool = False
+    unanswered: bool = False
 
     def __post_init__(self) -> None:
         """Begin with no attempts."""
@@ -189,6 +191,7 @@ class _Search:
             except OutcomeUnknownError:
                 self._push(_Part(left, named=True))
                 self._verdict.unknown.append(tried)
+                self._verdict.unanswered = True
                 self._stalled += 1
             else:
                 if part.named:

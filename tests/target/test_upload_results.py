@@ -192,6 +192,12 @@ def test_a_bad_row_among_rows_with_different_columns_is_found_in_json(send: Send
 # Answers that cannot be relied on
 
 
+def test_an_api_that_always_contradicts_itself_is_no_outage(send: Sending) -> None:
+    send.sandbox.account.upload_answers = "too few"
+    sent = send(*MESSAGES, batch_size_rows=5)
+    assert (sent.code, sent.outcomes()) == (0, {"sent": 40})
+
+
 @pytest.mark.parametrize("answers", UNREADABLE)
 def test_an_answer_that_says_too_little_or_too_much_is_read_back(
     send: Sending, answers: str
