@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.postgres import postgres
 from tests.sandbox import Sandbox
 from tests.sandbox.truth import KEYS
+from tests.trust import PAGE, TrustCheck, named_tests, runs_all_tests
 from tests.warehouses import connected
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.warehouses import Database
+
+
+pytest_plugins = ["pytester"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make sure that a run of all tests runs those that the page of trust names."""
+    if runs_all_tests(config) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(TrustCheck(named_tests(PAGE.read_text("utf-8"))))
 
 
 # A busy machine is no defect.

@@ -37,11 +37,13 @@ DOCUMENTS: list[tuple[bytes, str, str]] = [
     (b"[]", "text/csv", "JSON"),
     (b"upstream connect error", "text/html", "a document of the type text/html"),
     (b"id,Body\n1,hi\n", "application/xml", "a document of the type application/xml"),
-    (gzip.compress(b"id\n1\n"), "text/csv", "gzip data"),
+    (gzip.compress(b"id\n1\n", mtime=0), "text/csv", "gzip data"),
     (b"PK\x03\x04xlsx", "text/csv", "a ZIP archive"),
     (b"%PDF-1.7\n", "", "a PDF document"),
     ("id,Body\n".encode("utf-16"), "text/csv", "UTF-16 text"),
 ]
+
+NUMBERS = range(len(DOCUMENTS))
 
 FILES: list[tuple[bytes, str]] = [
     (b"id,Body\n1,hi\n", "text/csv"),
@@ -59,7 +61,7 @@ FILES: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "media_type", "name"), DOCUMENTS)
+@pytest.mark.parametrize(("content", "media_type", "name"), DOCUMENTS, ids=NUMBERS)
 @pytest.mark.parametrize("errors", ["fail", "replace"])
 def test_what_is_not_csv_is_recognised(
     content: bytes, media_type: str, name: str, errors: Any
@@ -102,7 +104,7 @@ def test_csv_as_a_text_of_json_is_a_file() -> None:
         assert header_of(server, BEFORE) == ["id", "Body"]
 
 
-@pytest.mark.parametrize(("content", "media_type", "_name"), DOCUMENTS)
+@pytest.mark.parametrize(("content", "media_type", "_name"), DOCUMENTS, ids=NUMBERS)
 @pytest.mark.parametrize("suffix", ["", ".csv", ".csv.gz", ".csv.zst"])
 def test_a_document_behind_a_url_fails_whatever_its_name(
     content: bytes, media_type: str, _name: str, suffix: str
