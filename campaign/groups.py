@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from campaign.activation import BYSTANDERS, OPERATIONS
@@ -32,6 +33,12 @@ PEOPLE = 14
 STREAMS = {"buyers": "total_spend", "subscribers": "tier"}
 """Each stream, and its column beside the key."""
 
+MADE = "made_by_the_input"
+"""Name of the group and the field that records create in some trials."""
+
+DEFINING_SHARE = 0.3
+"""In so many trials the input creates the group and a field before it needs them."""
+
 FIELDS = {"buyers": "Total Spend", "subscribers": "Tier"}
 
 
@@ -50,8 +57,13 @@ class SharedGroup:
         self.verdict = Verdict(f"group {seed}")
         self._account = account = make_account(chance.randrange(1000), "small")
         account.page_size = chance.choice((3, 10, 25))
+        # By a draw of its own, which changes nothing else.
+        self._defines = random.Random(f"definitions {seed}").random() < DEFINING_SHARE
         self._group = next(g for g in account.groups.values() if g.name == "Nobody yet")
-        for number in range(BYSTANDERS):
+        if self._defines:
+            # It takes the place of the group that is there once the input has created it.
+            self._group = replace(self._group, customer_group_id="", name=MADE, customers={})
+        for number in range(0 if self._defines else BYSTANDERS):
             self._add_bystander(number)
         self._bystanders = BYSTANDERS
         self._tables: dict[str, dict[str, str]] = {stream: {} for stream in STREAMS}
@@ -68,6 +80,8 @@ class SharedGroup:
             "verify": chance.choice(("none", "none", "full")),
             "rejects_format": "jsonl",
         }
+        if self._defines:
+            del self._settings["customer_group"]
         self._bucket = drawn(f"group bucket {seed}")
         self._bounds = Bounds(OPERATIONS, 40, 0, 60)
 
@@ -81,7 +95,7 @@ class SharedGroup:
         """Live through some days, and return what that has shown."""
         with Sandbox(self._account) as sandbox, self._bucket or nullcontext() as bucket:
             self._send = Sender(self._folder, sandbox, self._settings, self._random, bucket)
-            if self._random.random() < 0.5:
+            if self._random.random() < 0.5 and not self._defines:
                 self._attempt(QUIET, ["subscribers"], ("--seed-ledger",))
             for _ in range(DAYS):
                 self._change(20)
@@ -126,9 +140,11 @@ class SharedGroup:
         self.verdict.injected.update(schedule.kinds)
         before = set(self._held())
         self._others = self._everybody_else()
-        lines = [line for stream in streams for line in self._messages(stream)]
+        lines = self._definitions() if self._defines else []
+        lines += [line for stream in streams for line in self._messages(stream)]
         lines.append(_line(type="STATE", value={"position": self._random.random()}))
         sent = self._send(lines, schedule, self._disturb, arguments)
+        self._find_group()
         self.verdict.ended(sent.ended, [*SECRETS, f"{MARK}ref"])
         self.verdict.ended_in(sent.ended, allowed_codes(schedule), schedule.kinds)
         if self._everybody_else() != self._others:
@@ -145,14 +161,38 @@ class SharedGroup:
                 self._confirmed[stream] |= {r["ref"] for r in sent.records(stream)}
         return sent
 
+    def _definitions(self) -> list[bytes]:
+        """Return records that create the group and a field of which the rows behind them speak."""
+        records = {
+            "customer_groups": {"name": MADE},
+            "profile_fields": {"field_name": MADE, "field_type": "string"},
+        }
+        lines = []
+        for stream, record in records.items():
+            schema = {"properties": {name: {"type": "string"} for name in record}}
+            lines += [
+                _line(type="SCHEMA", stream=stream, schema=schema, key_properties=[]),
+                _line(type="RECORD", stream=stream, record=record),
+            ]
+        return lines
+
+    def _find_group(self) -> None:
+        """Look into the group that the input has created, if it has."""
+        named = [g for g in self._account.groups.values() if g.name == self._group.name]
+        if len(named) > 1:
+            self.verdict.add("doubled", f"{len(named)} groups are called {self._group.name}")
+        if named:
+            self._group = named[0]
+
     def _messages(self, stream: str) -> list[bytes]:
-        column = STREAMS[stream]
-        properties = {"ref": {"type": "string"}, column: {"type": "string"}}
-        schema = {"properties": properties}
+        column = self._column(stream)
+        named = {"customer_group": MADE} if self._defines else {}
+        names = ("ref", column, *named)
+        schema = {"properties": {name: {"type": "string"} for name in names}}
         return [
             _line(type="SCHEMA", stream=stream, schema=schema, key_properties=["ref"]),
             *(
-                _line(type="RECORD", stream=stream, record={"ref": ref, column: value})
+                _line(type="RECORD", stream=stream, record={"ref": ref, column: value} | named)
                 for ref, value in self._tables[stream].items()
             ),
             _line(type="ACTIVATE_VERSION", stream=stream, version=1),
@@ -161,6 +201,8 @@ class SharedGroup:
     def _disturb(self, _: Account) -> None:
         """Let others delete a customer of theirs, and create one."""
         customers = self._group.customers
+        if self._defines:
+            return
         theirs = [each for each in customers if customers[each].profile["Tier"] == "Silver"]
         first = next(
             (each for each in theirs if _is_others(customers[each].profile["Customer Ref"])), None
@@ -187,6 +229,14 @@ class SharedGroup:
             if _is_others(customer.profile["Customer Ref"])
         }
 
+    def _column(self, stream: str) -> str:
+        """Return the name of a stream's column beside the key."""
+        return MADE if self._defines and stream == "subscribers" else STREAMS[stream]
+
+    def _field(self, stream: str) -> str:
+        """Return the profile field that a stream's column goes into."""
+        return MADE if self._defines and stream == "subscribers" else FIELDS[stream]
+
     def _has_rejects(self, sent: Sent) -> bool:
         streams = (sent.summary or {"streams": {}})["streams"].values()
         return any(each["rejected"] for each in streams)
@@ -205,7 +255,7 @@ class SharedGroup:
             return
         for stream, table in self._tables.items():
             for ref, value in table.items():
-                if not held.get(ref) or held[ref][0].get(FIELDS[stream]) != value:
+                if not held.get(ref) or held[ref][0].get(self._field(stream)) != value:
                     self.verdict.add("lost", f"{ref} is not as {stream} has it")
         self._confirmed = {stream: set(table) for stream, table in self._tables.items()}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SEEDS = {
     "tap": (106, 1011, 14, 3044, 7025, 7052),
     "target": (101,),
-    "group": (1,),
+    "group": (1, 3),
     "operations": (26,),
 }
 """Trials that have failed: an empty file, late files of an older run, a file that a bucket listed
