@@ -33,7 +33,7 @@ _DIRECTIVES = {
     "dd": "%d",
 }
 _CURRENCY_CODE = re.compile(r"[A-Z]{3}")
-_AMOUNT = re.compile(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d{1,4})?")
+_AMOUNT = re.compile(r"-?(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d{1,4})?")
 
 
 @cache

@@ -68,6 +68,14 @@ def test_the_own_columns_of_the_tap_are_no_fields_and_not_unknown() -> None:
     assert (unknown, problems) == ([], [])
 
 
+@given(st.lists(st.text("aAb _é-", min_size=1, max_size=4), unique=True, min_size=1, max_size=6))
+def test_each_column_of_the_tap_goes_into_the_field_that_it_came_from(names: list[str]) -> None:
+    reserved = sorted(TAP_COLUMNS)
+    columns = column_names(names, reserved=reserved)
+    found, unknown, problems = mapped([*columns.values(), *reserved], names)
+    assert (found, unknown, problems) == (columns, [], [])
+
+
 def test_names_of_fields_are_compared_without_blanks_at_their_ends() -> None:
     found, unknown, _ = mapped(["id", "Score "], ["id", "Score"])
     assert (found, unknown) == ({"id": "id", "Score": "Score "}, [])
