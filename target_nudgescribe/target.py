@@ -12,7 +12,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import click
@@ -39,7 +39,7 @@ from tap_nudgescribe.settings_checks import storage_problems
 from tap_nudgescribe.writer import write_block
 from target_nudgescribe import stream_maps
 from target_nudgescribe.batches import GroupWork
-from target_nudgescribe.canonical import InputError
+from target_nudgescribe.canonical import InputError, loads
 from target_nudgescribe.check import check
 from target_nudgescribe.customers import CustomerStream
 from target_nudgescribe.drift import missing_customers
@@ -464,10 +464,12 @@ class TargetNudgescribe(CheckedSettings, Target):
             return
         self._ending = False
         if self.config["mode"] == "mirror" and not self.errand.replay and not self.errand.seed:
+            # It is kept as the bytes in which it came.
+            state = loads(cast("bytes", self._latest_state)) if self._latest_state else None
             for name, stream in self._streams.items():
                 stream.mirror(
                     trusted=self.names.is_whole(name) or self.config["mirror_trusts_end_of_input"],
-                    incremental=self.names.is_incremental(name, self._latest_state),
+                    incremental=self.names.is_incremental(name, state),
                 )
         for work in self._works.values():
             work.ledger.compact()
