@@ -24,7 +24,7 @@ LOADED = {
     "Customer Ref": "customer_ref",
     "E-Mail:Work": "e_mail_work",
     "First Name": "first_name_9da4b3b8",
-    "first-name": "first_name_c1bd4731",
+    "first-name": "first_name",
     "Birthday": "birthday",
     "Joined": "joined",
     "Total Spend": "total_spend",
