@@ -201,12 +201,12 @@ def _map_resembling(
     rest = [column for column in free if column not in by_name]
     resembled = by_field(rest, index)
     # Of names that meet, all but one have a column with a mark: the plain column is the last one's.
-    marked = {index.marked(column)[0] for column in resembled if len(index.marked(column)) == 1}
+    told = {index.marked(column)[0] for column in resembled if len(index.marked(column)) == 1}
     wanted: dict[str, list[str]] = {}
     for column, names in resembled.items():
         if own and column in TAP_COLUMNS:
             continue
-        left = [name for name in names if name not in marked] if len(names) > 1 else names
+        left = [name for name in names if name not in told] if len(names) > 1 else names
         if len(left) > 1:
             problems.append(_ambiguous(column, left))
         elif left and left[0] not in mapped:
