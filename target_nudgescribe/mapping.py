@@ -199,25 +199,18 @@ def _map_resembling(
     problems = []
     index = ColumnIndex(by_name)
     rest = [column for column in free if column not in by_name]
-    resembled = by_field(rest, index)
-    # Of names that meet, all but one have a column with a mark: the plain column is the last one's.
-    told = {index.marked(column)[0] for column in resembled if len(index.marked(column)) == 1}
     wanted: dict[str, list[str]] = {}
-    for column, names in resembled.items():
+    for column, names in by_field(rest, index).items():
         if own and column in TAP_COLUMNS:
             continue
-        left = [name for name in names if name not in told] if len(names) > 1 else names
-        if len(left) > 1:
-            problems.append(_ambiguous(column, left))
-        elif left and left[0] not in mapped:
-            wanted.setdefault(left[0], []).append(column)
+        if len(names) > 1:
+            problems.append(_ambiguous(column, names))
+        elif names[0] not in mapped:
+            wanted.setdefault(names[0], []).append(column)
     for name, columns in wanted.items():
-        # With the mark of its name a column is written only where the plain name means another.
-        marked = [column for column in columns if index.marked(column)]
-        chosen = marked if len(marked) == 1 else columns
-        if len(chosen) > 1:
-            problems.append(_several_columns(name, chosen))
-        mapped[name] = chosen[0], None
+        if len(columns) > 1:
+            problems.append(_several_columns(name, columns))
+        mapped[name] = columns[0], None
     return problems
 
 

@@ -97,10 +97,21 @@ class ColumnIndex:
 
 
 def by_field(columns: Iterable[str], index: ColumnIndex) -> Mapping[str, list[str]]:
-    """Return for each column that resembles fields which ones; the closest kind counts."""
+    """Return for each column that resembles fields which ones; the closest kind counts.
+
+    Of fields whose names meet, all but one have a column with the mark of their name. The plain
+    column is that of the one that has none.
+    """
+    names = list(columns)
+    told = {index.marked(column)[0] for column in names if len(index.marked(column)) == 1}
     found = {}
-    for column in columns:
-        names = index.marked(column) or index.trimmed(column) or index.plain(column)
-        if names:
-            found[column] = names
+    for column in names:
+        kinds = (
+            index.marked(column),
+            [field for field in index.trimmed(column) if field not in told],
+            [field for field in index.plain(column) if field not in told],
+        )
+        fields = next(filter(None, kinds), None)
+        if fields:
+            found[column] = fields
     return found
