@@ -75,7 +75,7 @@ class CustomerStream:
         others = earlier._route.mapped.key != self._route.mapped.key
         self._key_changed = earlier._key_changed or (bool(self.works) and others)
         for work in self.works.values():
-            work.ledger.describe(self._route.mapped.key, self._route.names)
+            work.ledger.describe(self._route.mapped.key, self._written)
 
     # Rows come in
 
@@ -280,11 +280,17 @@ class CustomerStream:
         route = self._route
         return route.mapped.group_column is None and route.config["mode"] in {"mirror", "delete"}
 
+    @property
+    def _written(self) -> Sequence[str]:
+        """The fields that rows write, and the key; a row that deletes has no other."""
+        route = self._route
+        return route.mapped.key if route.config["mode"] == "delete" else route.names
+
     def _compare_with_others(self, work: GroupWork) -> None:
         """Refuse deletes, or warn, where other streams of a group cannot be compared with this."""
         route = self._route
         key = route.mapped.key
-        work.ledger.describe(key, route.names)
+        work.ledger.describe(key, self._written)
         # What this run sends is later than what they have sent, though the clocks differ.
         work.ledger.earliest = work.siblings.latest + 1
         others = work.siblings.incomparable(key)
@@ -303,7 +309,7 @@ class CustomerStream:
                 raise PreflightError(route.name, [problem])
             logger.warning("%s: %s", route.name, problem)
         if route.mapped.group_column is None:
-            for name, fields in work.siblings.shared_fields(route.names, key).items():
+            for name, fields in work.siblings.shared_fields(self._written, key).items():
                 logger.warning(
                     "%s: the stream %s sends %s to group %s as well: each overwrites the other, "
                     "and each run sends the customers of both again",

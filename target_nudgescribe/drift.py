@@ -8,7 +8,7 @@ from tap_nudgescribe.customer_pages import customer_pages
 from tap_nudgescribe.errors import NudgescribeError
 
 if TYPE_CHECKING:
-    from target_nudgescribe.ledger import Ledger
+    from target_nudgescribe.batches import GroupWork
     from target_nudgescribe.workspace import Workspace
 
 MAX_MISSING_SHARE = 0.5
@@ -26,18 +26,24 @@ class DriftError(NudgescribeError):
     exit_code = 4
 
 
-def missing_customers(workspace: Workspace, group_id: str, ledger: Ledger) -> int:
+def missing_customers(workspace: Workspace, work: GroupWork) -> int:
     """Return how many customers at least are missing in a group that its ledger calls present.
 
     The group's own count, or its number of pages, is compared first. Only where that says that
     some are missing, the group is read, because the count is not documented to be current.
+    Customers whom another stream of the group has deleted are not missing: their rows are sent
+    again anyway.
 
     Raises:
         DriftError: when more than half of them are missing.
         ApiError: when the group cannot be read.
     """
-    present = ledger.present()
-    if not present or present <= _at_most(workspace, group_id):
+    group_id, present = work.group_id, work.ledger.present()
+    if not present or present <= (at_most := _at_most(workspace, group_id)):
+        return 0
+    entries = work.ledger.present_entries()
+    present -= int(work.siblings.deleted(entries).sum())
+    if present <= at_most:
         return 0
     pages = customer_pages(workspace.client, workspace.workspace_id, group_id)
     there = len({customer["customer_id"] for page in pages for customer in page})

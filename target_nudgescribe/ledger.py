@@ -387,6 +387,14 @@ class Ledger:
         """Return how many customers the account has, as far as the ledger knows."""
         return sum(int(np.isin(part["status"], PRESENT).sum()) for part in self._in_order())
 
+    def present_entries(self) -> NDArray[np.void]:
+        """Return the entries of the customers that the account has, as far as it knows."""
+        there = [
+            _chosen(part, np.flatnonzero(np.isin(part["status"], PRESENT)))
+            for part in self._in_order()
+        ]
+        return _Segment.joined(there).entries
+
     def mark_absent(self) -> int:
         """Record that the account does not have the customers that this run has not met.
 

@@ -187,6 +187,19 @@ class Siblings:
             overwritten |= later & changed
         return overwritten
 
+    def deleted(self, known: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return which customers another stream has deleted since: bool, one an entry.
+
+        Args:
+            known: This stream's entries.
+        """
+        deleted = np.zeros(len(known), bool)
+        keys = np.stack([known["key"], known["key_2"]], axis=1)
+        for each in self:
+            theirs = each.ledger.find(keys, mark=False)
+            deleted |= (theirs["status"] == books.DELETED) & (theirs["time"] >= known["time"])
+        return deleted
+
     def _places(self) -> list[Storage]:
         places = [place for place in self._group.folders() if place.name != self.own]
         return [place for place in places if is_kept(place)]

@@ -295,7 +295,7 @@ class TargetNudgescribe(CheckedSettings, Target):
         return self._works[key]
 
     def _compare_with_group(self, stream: str, work: GroupWork) -> None:
-        missing = missing_customers(self.workspace, work.group_id, work.ledger)
+        missing = missing_customers(self.workspace, work)
         if missing:
             self.warn(
                 f"{stream}: {missing} customers that were sent to group {work.group_id} are not "

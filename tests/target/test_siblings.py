@@ -177,6 +177,23 @@ def test_a_list_of_customers_to_delete_deletes_and_the_others_send_them_again(
     assert refs(send) == ["r-1", "r-2", "r-3"]
 
 
+def test_customers_whom_another_stream_has_deleted_are_no_drift(send: Sending) -> None:
+    send(*buyers(*range(10)))
+    gone = [leaves("erasures", n) | {"stream": "erasures"} for n in range(7)]
+    columns = {"ref": {"type": "string"}, "grade": {}, "_sdc_deleted_at": {}}
+    sent = send(schema("erasures", **columns), *gone, mode="delete")
+    assert sent.outcomes("erasures") == {"deleted": 7}
+    assert "overwrites" not in sent.logged
+    sent = send(*buyers(*range(2, 10)))
+    assert sent.outcomes("buyers") == {"sent": 5, "unchanged": 3}
+    assert "overwrites" not in sent.logged
+    # What nobody here has deleted still stops the run.
+    send.group.customers.clear()
+    sent = send(*buyers(*range(2, 10)))
+    assert sent.code == 4
+    assert "has 0 customers, and the ledger says that 8 are there" in sent.logged
+
+
 # Rows that another stream has overwritten
 
 
