@@ -44,7 +44,7 @@ from tap_nudgescribe.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from tap_nudgescribe.envelopes import Row
     from tap_nudgescribe.upload_results import Upload
@@ -192,6 +192,12 @@ class NudgescribeClient:
     def account_id(self) -> str | None:
         """Return the account that the log-in is for, if its token says so."""
         return self.authenticator.account_id()
+
+    def server_time(self) -> datetime:
+        """Return the time of the server's last answer; log in if there is none yet."""
+        if self.transport.server_clock is None:
+            self.authenticator.session()
+        return self.transport.server_time
 
     # Lists: their rows have identifiers that are text, and run numbers that are whole numbers. A
     # row without raises a ContractError, or with ``partial`` is in ``malformed`` of the list.

@@ -6,21 +6,25 @@ was unfinished would be forgotten.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tap_nudgescribe.errors import SettingsError
 from tap_nudgescribe.input_files import json_kind, read_json_object
 from tap_nudgescribe.printable import printable
-from tap_nudgescribe.timestamps import parse_timestamp
+from tap_nudgescribe.timestamps import format_timestamp, later, moment, parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 WRAPPED = 3
 """How many envelopes around a state are opened."""
 
 IGNORED = frozenset({"bookmarks", "currently_syncing"})
 """Keys of a state that Singer knows. Others beside them are of another program."""
+
+CLOCKS_DIFFER = timedelta(hours=1)
+"""So far may the clocks of the API's servers be from each other."""
 
 ADVICE = (
     "Use the value of the last STATE message of this tap, or what `meltano state get` writes. "
@@ -127,6 +131,54 @@ def _check_moment(what: str, value: object) -> None:
         parse_timestamp(value if isinstance(value, str) else "")
     except ValueError:
         _refuse(f"has a {what} that is not a date and time")
+
+
+def refuse_what_is_ahead(
+    state: Mapping[str, Any], start_date: str | None, server_time: Callable[[], datetime]
+) -> None:
+    """Make sure that no bookmark and no start_date is later than the server's time.
+
+    Everything until then would be left out, and the run would end as if all were well.
+
+    Args:
+        state: As :func:`check_state` accepts it.
+        start_date: The setting.
+        server_time: Logs in and returns the API's time: this machine's need not be right. It is
+            called only if there is something to compare.
+
+    Raises:
+        SettingsError: naming what is ahead.
+        ApiError: when the API does not answer.
+    """
+    moments = {what: value for what, text in _moments(state) if (value := moment(text))}
+    start = moment(start_date)
+    if start is None and not moments:
+        return
+    latest_possible = later(server_time(), CLOCKS_DIFFER)
+    until = "everything until then would be left out"
+    for what, value in moments.items():
+        if value > latest_possible:
+            problem = (
+                f"The state has a {what} that lies in the future ({format_timestamp(value)}): "
+                f"{until}"
+            )
+            advice = (
+                "Set it to when the last run began that ended well, or remove it to read "
+                "everything again."
+            )
+            raise SettingsError(problem, advice=advice)
+    if start and start > latest_possible:
+        problem = f"start_date lies in the future ({format_timestamp(start)}): {until}"
+        raise SettingsError(problem, advice="Set it to an earlier day, or remove it.")
+
+
+def _moments(state: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield each moment from when on something is read, and what it is."""
+    for stream, entry in state.get("bookmarks", {}).items():
+        name = printable(stream[:40])
+        yield f"replication_key_value of {name}", entry.get("replication_key_value")
+        for part in entry.get("unfinished", {}).values():
+            yield f"since of a part of unfinished of {name}", part.get("since")
 
 
 def _refuse(found: str) -> NoReturn:

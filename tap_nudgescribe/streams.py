@@ -120,7 +120,7 @@ class Customers(NudgescribeStream):
 
     @override
     def read(self) -> Iterator[Row]:
-        as_of = self.account.client.transport.server_time
+        as_of = self.account.client.server_time()  # before any customer is read
         for workspace in self.usable(self.account.workspaces(), "workspace"):
             workspace_id = workspace["workspace_id"]
             with self.part("workspace", workspace_id, f"workspace/{workspace_id}"):

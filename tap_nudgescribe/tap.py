@@ -11,11 +11,12 @@ import click
 from singer_sdk import Tap, metrics
 from singer_sdk import typing as th
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
+from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_nudgescribe.bookmarks import had_reruns
 from tap_nudgescribe.catalog_input import checked_catalog, selects_a_stream
-from tap_nudgescribe.checked_settings import CheckedSettings
+from tap_nudgescribe.checked_settings import CheckedSettings, ConfigFiles
 from tap_nudgescribe.column_warnings import warn_of_columns, warn_of_width
 from tap_nudgescribe.command import REPORT_OPTION, ended, leave, reported
 from tap_nudgescribe.discretion import tell_types_only
@@ -24,7 +25,7 @@ from tap_nudgescribe.input_files import read_json_object
 from tap_nudgescribe.interruption import Interrupted, Interruption
 from tap_nudgescribe.settings import BATCH_COMPRESSIONS, BATCH_DESCRIPTION, TAP_SETTINGS
 from tap_nudgescribe.settings_checks import batch_problems, date_problems, storage_problems
-from tap_nudgescribe.state_input import check_state, unwrapped_state
+from tap_nudgescribe.state_input import check_state, refuse_what_is_ahead, unwrapped_state
 from tap_nudgescribe.stream_map_checks import stream_map_problems
 from tap_nudgescribe.writer import BlockWriter
 
@@ -262,7 +263,7 @@ class TapNudgescribe(CheckedSettings, Tap):
         """Sync all streams and return the exit code: 0, or 1 when parts failed.
 
         Raises:
-            SettingsError: for settings that contradict each other.
+            SettingsError: for settings that contradict each other, and a bookmark that is ahead.
         """
         if not self._selects_a_stream:
             problem = "The catalog selects no stream, so nothing would be read"
@@ -270,6 +271,9 @@ class TapNudgescribe(CheckedSettings, Tap):
             raise SettingsError(problem, advice=advice)
         self._refuse_mapped_batches()
         self._warn_of_wide_streams()
+        refuse_what_is_ahead(
+            self.state, self.config.get("start_date"), self.account.client.server_time
+        )
         self._state_before = deepcopy(self.state)
         self.account.had_reruns = had_reruns(self.state.get("bookmarks", {}))
         if isinstance(self.message_writer, BlockWriter):
@@ -429,10 +433,22 @@ class TapNudgescribe(CheckedSettings, Tap):
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Test; errors end like those of a run."""
-        if value != "disabled":
+        """Test; errors end like those of a run, and a part that fails is one."""
+
+        def test() -> int:
+            config = ctx.params.get("config") or ConfigFiles(())
+            tap = cls(config=config.config, parse_env_config=config.parse_env)
+            if value == CliTestOptionValue.Schema.value:
+                tap.write_schemas()
+            else:
+                tap.run_connection_test()
+            if tap.failures:
+                logger.error("The test failed: %d parts cannot be read", len(tap.failures))
+            return 1 if tap.failures else 0
+
+        if value != CliTestOptionValue.Disabled.value:
             tell_types_only(logger)
-            ctx.exit(ended(lambda: super(TapNudgescribe, cls).cb_test(ctx, param, value), logger))
+            ctx.exit(ended(test, logger))
 
     @classmethod
     @override

@@ -56,6 +56,16 @@ def test_test_reads_one_record_of_every_stream(tap: Callable[..., Run], sandbox:
     assert sandbox.count("publish_messages") == 0
 
 
+@pytest.mark.parametrize("operation", ["list_groups", "list_customers", "list_runs"])
+def test_test_fails_when_a_part_cannot_be_read(
+    tap: Callable[..., Run], sandbox: Sandbox, operation: str
+) -> None:
+    sandbox.inject(Fault(operation, "bad_request", 99))
+    run = tap("--test")
+    assert run.code == 1
+    assert "The test failed" in run.stderr
+
+
 def test_check_walks_every_read_and_shows_no_value(
     tap: Callable[..., Run], sandbox: Sandbox
 ) -> None:

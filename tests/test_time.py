@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from singer_sdk.singerlib import Catalog
 
+from tap_nudgescribe import transport
 from tap_nudgescribe.bookmarks import Bookmark
+from tap_nudgescribe.tap import TapNudgescribe
 from tap_nudgescribe.timestamps import END, format_timestamp, latest, moment
-from tests.sandbox import Sandbox, wire
+from tests.sandbox import Fault, Sandbox, wire
 from tests.tap_run import in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.sandbox import Account
 
 NIGHT = datetime(2026, 11, 1, 9, tzinfo=UTC)
 
@@ -137,7 +142,83 @@ def test_a_bookmark_at_an_end_of_the_calendar_is_no_defect(
     one.advance(END)
     if not lookback:
         run = in_process(sandbox, caplog)(state=state)
-        assert run.code == 0, run.stderr
+        ahead = value.startswith("9")
+        assert run.code == ahead, run.stderr
+        assert ("lies in the future" in run.stderr) == ahead
+        assert "defect" not in run.stderr
+
+
+@pytest.mark.parametrize("stream", ["customers", "campaigns", "run_messages", "published_messages"])
+@pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=90), timedelta(days=365_000)])
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_a_bookmark_in_the_future_is_refused(
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    stream: str,
+    ahead: timedelta,
+    *,
+    unfinished: bool,
+) -> None:
+    read = in_process(sandbox, caplog)
+    state = read().state
+    entry = state["bookmarks"][stream]
+    future = format_timestamp(sandbox.account.now + ahead)
+    if unfinished:
+        entry["unfinished"] = {"part": {"since": future}}
+    else:
+        entry["replication_key_value"] = future
+    run = read(state=state)
+    assert run.code == 1
+    assert not run.messages
+    for text in (stream, "lies in the future", future, "Set it to"):
+        assert text in run.stderr
+
+
+@pytest.mark.parametrize("start_date", ["2999-01-01", "9999-12-31T23:59:59-12:00"])
+def test_a_start_date_in_the_future_is_refused(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, start_date: str
+) -> None:
+    run = in_process(sandbox, caplog)(start_date=start_date)
+    assert run.code == 1
+    assert not run.messages
+    assert "start_date" in run.stderr
+    assert "defect" not in run.stderr
+
+
+def test_clocks_of_servers_may_differ_a_little(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = in_process(sandbox, caplog)
+    state = read().state
+    sandbox.account.now -= timedelta(minutes=50)
+    assert read(state=state).code == 0
+
+
+def test_the_bookmark_of_customers_never_passes_the_servers_time_when_their_reading_began(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's clock is wrong, and customers are read first, so nothing else has answered."""
+    read = in_process(sandbox, caplog)
+    found = Catalog.from_dict(TapNudgescribe(config=sandbox.config).catalog_dict)
+    for name, entry in found.items():
+        entry.metadata[()].selected = name == "customers"
+    began = sandbox.account.now
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return began.astimezone(tz) + timedelta(days=400)
+
+    def later(account: Account) -> None:
+        account.now += timedelta(hours=5)
+        for customer in account.customers.values():
+            customer.updated_at = account.now
+
+    monkeypatch.setattr(transport, "datetime", Ahead)
+    sandbox.inject(Fault("list_customers", "change", then=later))
+    run = read(catalog=found.to_dict())
+    assert run.code == 0, run.stderr
+    assert run.state["bookmarks"]["customers"]["replication_key_value"] <= format_timestamp(began)
 
 
 @pytest.mark.parametrize(
