@@ -51,6 +51,11 @@ _arange: Any = pa.arange  # type: ignore[attr-defined] # newer than its stubs
 
 OPEN_QUOTE = "A message file ends inside quotes: it is cut, or a quote in it has no end"
 
+OPEN_QUOTE_ADVICE = (
+    "Look at its end. If it cannot be corrected, set message_row_errors to keep and select all "
+    "message columns and _extra: what follows the quote is then kept in _extra."
+)
+
 Strictness = Literal["keep", "fail", "replace"]
 
 
@@ -60,8 +65,8 @@ class CsvOptions:
 
     Attributes:
         encoding_errors: ``replace`` puts U+FFFD where a file is not UTF-8.
-        row_errors: ``keep`` keeps rows with too few or too many fields, and a last value whose
-            quotes have no end.
+        row_errors: ``keep`` keeps rows with too few or too many fields, and a last row whose
+            quotes have no end, as far as all its fields can be kept.
         longest_row: In bytes. As much is parsed at once.
     """
 
@@ -98,8 +103,10 @@ class Piece:
     Attributes:
         numbers: The number of each row, counted from 1.
         columns: Text, one column for each name in the header that was asked for, by position.
-        misfits: All fields of each row that has too few or too many, by its index here. In the
-            columns such a row has its first values, and null for those it lacks.
+        misfits: All fields of each row that has too few or too many, by its index here, and of one
+            whose last field is open: the file ends inside its quotes. In the columns such a row has
+            its first values, and null for those it lacks, and for the open one, which has taken in
+            all rows behind it.
     """
 
     numbers: pa.Int64Array
@@ -133,6 +140,9 @@ class MessageCsv:
         self.oddities = Oddities()
         self._text = _CleanText(file, options, self.oddities)
         self._options = options
+        self._end = ""
+        """The row that was put behind the file."""
+        self._ends_open = False
         self.header = distinct_names(self._text.take_header())
 
     def close(self) -> None:
@@ -144,11 +154,13 @@ class MessageCsv:
         """How many bytes have been read by now."""
         return self._text.bytes_read
 
-    def pieces(self, positions: Iterable[int]) -> Iterator[Piece]:
+    def pieces(self, positions: Iterable[int], *, keeps_misfits: bool = True) -> Iterator[Piece]:
         """Parse the rows.
 
         Args:
             positions: The columns to return, counted from 0.
+            keeps_misfits: Whether all fields of misfits are kept. If not, a file that ends inside
+                quotes is refused whatever the options say, because rows would be lost.
 
         Yields:
             The rows in order, each once, those with too few or too many fields included.
@@ -165,10 +177,14 @@ class MessageCsv:
             due: list[pa_csv.InvalidRow] = []
             while misfits and _number(misfits[0]) <= begun + len(batch) + len(due) + 1:
                 due.append(misfits.pop(0))
-            yield self._piece(batch, wanted, due, begun)
+            yield self._without_open(self._piece(batch, wanted, due, begun))
             begun += len(batch) + len(due)
         if misfits:
-            yield self._piece(None, wanted, misfits, begun)
+            yield self._without_open(self._piece(None, wanted, misfits, begun))
+        if self._ends_open:
+            if not keeps_misfits or self._options.row_errors == "fail":
+                raise MessageFileError(OPEN_QUOTE, operation=OPERATION, advice=OPEN_QUOTE_ADVICE)
+            self.oddities.open_quotes += 1
 
     def _piece(
         self,
@@ -194,14 +210,35 @@ class MessageCsv:
         }
         return Piece(numbers, merged, fields)
 
+    def _without_open(self, piece: Piece) -> Piece:
+        """Return rows without the field that has no end, and without what it has taken in."""
+        last = len(piece) - 1
+        if not self._text.end_given or last < 0:
+            return piece
+        columns = piece.columns
+        fields = piece.misfits.get(last) or [
+            columns[position][last].as_py() if position in columns else None
+            for position in range(len(self.header))
+        ]
+        position, value = len(fields) - 1, fields[-1]
+        if not value or END not in value:
+            return piece
+        whole = [*fields[:-1], _without(self._end, value)]
+        if position in columns:
+            column = columns[position]
+            none: Any = pa.nulls(1, column.type)
+            rest: Any = pa.concat_arrays([column.slice(0, last), none])
+            columns = columns | {position: rest}
+        return Piece(piece.numbers, columns, piece.misfits | {last: whole})
+
     def _batches(
         self, wanted: Sequence[int], misfits: list[pa_csv.InvalidRow]
     ) -> Iterator[pa.RecordBatch]:
         if not self.header or self._text.at_end():
             return
 
-        end = self._text.put_end(fields=1 if len(self.header) > 1 else 2)
-        handler = _MisfitHandler(self._text, self._options, self.oddities, misfits, end)
+        self._end = self._text.put_end(fields=1 if len(self.header) > 1 else 2)
+        handler = _MisfitHandler(self._text, self._options, self.oddities, misfits, self._end)
         self._text.keep_mark()
         names = [str(position) for position in range(len(self.header))]
         try:
@@ -221,17 +258,14 @@ class MessageCsv:
                 for batch in reader:
                     # What ends where reading failed is no whole file, and its last row is cut.
                     self._text.check()
-                    yield _without_end(batch, end) if self._text.end_given else batch
+                    yield batch
         except pa.ArrowException as error:
             self._text.check()
             if handler.refusal:
                 raise MessageFileError(handler.refusal, operation=OPERATION) from None
             raise _unparsable(error, self._options) from None
         self._text.check()
-        if not handler.ended_well:
-            if self._options.row_errors == "fail":
-                raise MessageFileError(OPEN_QUOTE, operation=OPERATION)
-            self.oddities.open_quotes += 1
+        self._ends_open = not handler.ended_well
 
 
 class _MisfitHandler:
@@ -277,8 +311,7 @@ class _MisfitHandler:
             self.refusal = f"More than {MISFITS_IN_A_ROW} rows in a row do not fit the header"
             return "error"
         self._oddities.misfit_rows += 1
-        whole = cast("Any", row)._replace(text=_without(self._end, row.text))
-        self._misfits.append(whole)
+        self._misfits.append(row)
         return "skip"
 
 
@@ -529,22 +562,6 @@ def _is_open(header: bytes) -> bool:
 def _without(end: str, text: str) -> str:
     """Return a row without the end that its quotes have taken in."""
     return text.replace(f"\n{end}\n", "").replace(f"\n{end}", "").replace(end, "")
-
-
-def _without_end(batch: pa.RecordBatch, end: str) -> pa.RecordBatch:
-    """Return the last rows without the end that a value has taken in whose quotes have no end."""
-    if not len(batch):
-        return batch
-    last = len(batch) - 1
-    columns: list[Any] = []
-    for column in batch.columns:
-        value = column[last].as_py()
-        if value and END in value:
-            mended = pa.array([_without(end, value)], column.type)
-            columns.append(pa.concat_arrays([column.slice(0, last), mended]))
-        else:
-            columns.append(column)
-    return pa.record_batch(columns, schema=batch.schema)
 
 
 def _is_utf8(data: bytes) -> bool:

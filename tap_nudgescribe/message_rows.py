@@ -220,9 +220,11 @@ class Fitting:
         kinds: Kind by property; text where none is given.
         dropped: Whether the file has columns that nobody wants. All fields of a misfit row are
             not shown then, because it cannot be told which of them are which.
+        keeps_extra: Whether ``_extra`` is kept.
         constants: What all rows have in common.
 
     Attributes:
+        keeps_misfits: Whether all fields of a misfit row are kept.
         only_extra: Names that have no property: they go to ``_extra``.
         unconverted: How many values were not of their property's kind, by name.
     """
@@ -235,6 +237,7 @@ class Fitting:
         kinds: Mapping[str, Kind],
         unknown: Sequence[str],
         dropped: bool,
+        keeps_extra: bool = True,
         constants: Mapping[str, str | int | None],
     ) -> None:
         """Plan which position goes where."""
@@ -243,6 +246,7 @@ class Fitting:
         self._header = header
         self._kinds = {column: kinds.get(column, TEXT) for column in columns.values()}
         self._dropped = dropped
+        self.keeps_misfits = keeps_extra and not dropped
         self._constants = constants
         self.unconverted: Counter[str] = Counter()
 

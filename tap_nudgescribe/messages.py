@@ -303,6 +303,7 @@ class PublishedMessages(NudgescribeStream):
             kinds=self._kinds,
             unknown=unknown if EXTRA in self.selected_properties else (),
             dropped=len(wanted) + len(unknown) < len(file.header),
+            keeps_extra=EXTRA in self.selected_properties,
             constants={
                 "workspace_id": campaign["workspace_id"],
                 "campaign_id": run.campaign_id,
@@ -311,7 +312,8 @@ class PublishedMessages(NudgescribeStream):
                 "published_at": format_timestamp(run.published_at) if run.published_at else None,
             },
         )
-        pieces = ahead(file.pieces(fitting.positions), depth=PIECES_AHEAD)
+        found = file.pieces(fitting.positions, keeps_misfits=fitting.keeps_misfits)
+        pieces = ahead(found, depth=PIECES_AHEAD)
         parts = (part for piece in pieces for part in fitting.fit(piece).cut(ROWS_AT_ONCE))
         try:
             for rows, made in ordered_map(
@@ -461,9 +463,10 @@ class PublishedMessages(NudgescribeStream):
         if self._oddities.open_quotes:
             self.logger.warning(
                 "%d message files end inside quotes: they are cut, or a quote in them has no end. "
-                "What follows that quote is one value. Set message_row_errors to fail to refuse "
-                "such files",
+                "What follows that quote is in %s, not in a column. Set message_row_errors to fail "
+                "to refuse such files",
                 self._oddities.open_quotes,
+                EXTRA,
             )
         if self._oddities.undecodable:
             self.logger.warning(

@@ -245,7 +245,8 @@ TAP_SETTINGS = (
         title="Message row errors",
         description=(
             "Whether a row with too few or too many fields is kept, with all of them in _extra, "
-            "or fails its file. The same holds for the last row of a file that ends inside quotes."
+            "or fails its file. The same holds for the last row of a file that ends inside quotes; "
+            "it fails in any case where a column of it, or _extra, is not selected."
         ),
     ),
     th.Property(

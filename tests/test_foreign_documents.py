@@ -14,10 +14,12 @@ from tap_nudgescribe.errors import ApiError, MessageFileError, NotAMessageFileEr
 from tap_nudgescribe.message_csv import CsvOptions, MessageCsv
 from tap_nudgescribe.message_sources import ApiSource, Run
 from tests.raw_server import RawServer, answer
+from tests.scripted_api import ScriptedApi, campaign
 from tests.test_bodies import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 
 MARK = b"\xef\xbb\xbf"
@@ -164,6 +166,70 @@ def test_a_file_that_ends_inside_quotes_fails_or_is_counted(data: bytes) -> None
     file = MessageCsv(io.BytesIO(data), CsvOptions(row_errors="fail"))
     with pytest.raises(MessageFileError, match=r"ends inside quotes|has \d fields"):
         list(file.pieces(range(len(file.header))))
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "fields"),
+    [
+        (b'id,Body\n1,hi\n2,"oops\n3,c\n', ["2", None], ["2", "oops\n3,c\n"]),
+        (b'id,Body\n1,hi\n2,"a""b\n3,""\n4,d\n', ["2", None], ["2", 'a"b\n3,"\n4,d\n']),
+        (b'id,Body,C\n1,hi,x\n2,"oops\n3,c\n', ["2", None, None], ["2", "oops\n3,c\n"]),
+        (b'id,Body\n1,hi\n"oops\n3,c\n', [None, None], ["oops\n3,c\n"]),
+        (b'id,Body\n1,hi\n2,b,"oops\n3,c\n', ["2", "b"], ["2", "b", "oops\n3,c\n"]),
+        (b'id\n1\n"oops\n3\n', [None], ["oops\n3\n"]),
+    ],
+)
+def test_what_an_open_quote_takes_in_is_no_value_of_a_column(
+    data: bytes, columns: list[str | None], fields: list[str]
+) -> None:
+    file = MessageCsv(io.BytesIO(data), CsvOptions(row_errors="keep"))
+    *_, last = file.pieces(range(len(file.header)))
+    index = len(last) - 1
+    assert [column[index].as_py() for column in last.columns.values()] == columns
+    assert last.misfits[index] == fields
+    file = MessageCsv(io.BytesIO(data), CsvOptions(row_errors="keep"))
+    with pytest.raises(MessageFileError, match="ends inside quotes") as refused:
+        list(file.pieces([0], keeps_misfits=False))
+    assert "message_row_errors" in str(refused.value)
+
+
+@pytest.mark.parametrize("without", ["", "body", "_extra"])
+@pytest.mark.parametrize("row", ['2,"oops', '2,x,"oops', '"oops'])
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_run_keeps_rows_behind_an_open_quote_or_fails(
+    tmp_path: Path, without: str, row: str, *, batch: bool
+) -> None:
+    files = ["id,Body\n0,x\n", f"id,Body\n1,hi\n{row}\n3,precious\n"]
+    config: dict[str, Any] = {}
+    if batch:
+        config["batch_config"] = {
+            "encoding": {"format": "jsonl", "compression": "none"},
+            "storage": {"root": f"file://{tmp_path}"},
+        }
+    with ScriptedApi(campaigns=[campaign("c")], files={"c": files}) as api:
+        found = api.discover()
+        for entry in found["streams"]:
+            for each in entry["metadata"]:
+                if without and each["breadcrumb"] == ["properties", without]:
+                    each["metadata"]["selected"] = False
+        run = api.tap("published_messages", catalog=found, **config)
+    if without:
+        assert run.code == 1
+        assert "ends inside quotes" in run.stderr
+        assert "c" in run.state["bookmarks"]["published_messages"]["unfinished"]
+        return
+    assert run.code == 0, run.stderr
+    assert "1 message files end inside quotes" in run.stderr
+    assert "precious" not in run.stderr
+    records = run.records("published_messages")
+    if batch:
+        lines = "".join(path.read_text() for path in sorted(tmp_path.iterdir())).splitlines()
+        records = [json.loads(line) for line in lines]
+    last = next(r for r in records if (r["file_number"], r["row_number"]) == (2, 2))
+    extra = last.pop("_extra")
+    assert "precious" not in str(last)
+    assert "oops" not in str(last)
+    assert extra["_row"][-1] == "oops\n3,precious\n"
 
 
 @pytest.mark.parametrize("data", [b'id,"Body\n1,hi\n2,b\n', b'"id', b'id,"'])
