@@ -87,6 +87,9 @@ OPERATIONS = {
     )
 }
 
+PAGED = frozenset({"list_customers"})
+"""Lists that have further pages. All others are whole (assumed)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
@@ -219,11 +222,14 @@ class NudgescribeClient:
             for name, day in (("published_from", published_from), ("published_to", published_to))
             if day
         }
-        rows = envelopes.read_list(name, self._call(name, window), key="workspaces")
+        answer = self._call(name, window)
+        rows = envelopes.read_list(name, answer, key="workspaces")
         workspaces = identities.listing(name, "Workspace", rows)
         for workspace in workspaces:
             workspace["campaigns"] = _campaigns(workspace, workspaces.malformed)
         _refuse_another_name(workspaces)
+        campaigns = sum(len(workspace["campaigns"]) for workspace in workspaces)
+        _note_missing(workspaces, name, answer, max(len(rows), campaigns))
         if not partial:
             for each in (workspaces, *(workspace["campaigns"] for workspace in workspaces)):
                 each.whole()
@@ -461,8 +467,11 @@ class NudgescribeClient:
         *,
         partial: bool = False,
     ) -> Listing:
-        rows = envelopes.read_list(name, self._call(name, body), key=key)
+        answer = self._call(name, body)
+        rows = envelopes.read_list(name, answer, key=key)
         listed = identities.listing(name, component, rows)
+        if name not in PAGED:
+            _note_missing(listed, name, answer, len(rows))
         return listed if partial else listed.whole()
 
     def _count(self, name: str, body: Mapping[str, Any]) -> int:
@@ -595,9 +604,17 @@ def _campaigns(workspace: Row, malformed: list[Malformed]) -> Listing:
         malformed.append(Malformed(error, workspace))
         return Listing()
     try:
-        return identities.listing("list_campaigns", "Campaign", rows)
+        listed = identities.listing("list_campaigns", "Campaign", rows)
     except errors.ContractError as error:
         return Listing(malformed=[Malformed(error, row) for row in rows])
+    _note_missing(listed, "list_campaigns", given, len(rows))
+    return listed
+
+
+def _note_missing(listed: Listing, name: str, answer: object, rows: int) -> None:
+    """Note rows that an envelope says are missing, beside those that there are."""
+    if error := envelopes.rows_missing(name, answer, rows):
+        listed.malformed.append(Malformed(error, None, missing=True))
 
 
 def _refuse_another_name(workspaces: Listing) -> None:

@@ -157,6 +157,8 @@ class _Reading:
                 done.note(new)
                 yield new
             done.pages = pages
+        if not done.pages and self._counted is None:
+            self._refuse_uncounted()
         return moved
 
     def _count(self) -> int:
@@ -192,6 +194,22 @@ class _Reading:
         if before or before.malformed:
             problem = "Page 1 is empty and page 0 is not: the API counts its pages from 0"
             raise ContractError(problem, operation=OPERATION)
+
+    def _refuse_uncounted(self) -> None:
+        """Refuse a count of no pages for a group that has a first one.
+
+        Raises:
+            ContractError: when customers are there.
+        """
+        try:
+            first = self._read(1)
+        except LoginError:
+            raise
+        except ApiError:
+            return
+        if first or first.malformed:
+            problem = "The API counts no pages, and page 1 has customers"
+            raise ContractError(problem, operation="count_customer_pages")
 
     def _refuse_equal(self, one: int, other: int) -> None:
         """Look again at two pages that had the same customers.

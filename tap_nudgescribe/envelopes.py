@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tap_nudgescribe.completeness import more_than, under_way
 from tap_nudgescribe.errors import ContractError
 from tap_nudgescribe.reported_failures import ReportedFailure, find_failure
 
@@ -20,6 +21,7 @@ __all__ = [
     "read_object",
     "read_text",
     "read_url",
+    "rows_missing",
     "told",
     "unexpected",
 ]
@@ -51,6 +53,11 @@ LONE_COUNT_KEYS = ("count", "total")
 
 COUNT = re.compile(r"\d{1,9}")
 
+PART_ADVICE = (
+    "The API is assumed to send whole lists. Report the operation and this sign, with the file "
+    "that --check --shapes writes."
+)
+
 URL = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 
 
@@ -69,6 +76,20 @@ def read_list(operation: str, answer: object, *, key: str) -> list[Any]:
     if rows is None:
         raise unexpected(operation, answer, f"a list, or an object with {key!r}")
     return rows
+
+
+def rows_missing(operation: str, answer: object, rows: int) -> ContractError | None:
+    """Return an error, to be raised or kept, if the envelope of a list says that there is more.
+
+    Args:
+        operation: The operation.
+        answer: Its answer, of which :func:`read_list` has read the list.
+        rows: How many rows it has, in whatever way the API may count them.
+    """
+    if not (sign := more_than(answer, rows)):
+        return None
+    problem = f"The list says itself that it is not all there is: {sign}"
+    return ContractError(problem, operation=operation, advice=PART_ADVICE)
 
 
 def read_object(operation: str, answer: object, *, required: Collection[str]) -> Row:
@@ -90,9 +111,12 @@ def read_count(operation: str, answer: object, *, key: str) -> int:
     """Return a count: bare, under ``key``, under ``data``, or under a key that is one of a count.
 
     Raises:
-        ContractError: when there is no whole number that is not negative.
+        ContractError: when there is no whole number that is not negative, or it is not final.
     """
     count = _count_in(answer, key)
+    if count is not None and (sign := under_way(answer, count)):
+        problem = f"The count is not final: {sign}"
+        raise ContractError(problem, operation=operation, advice="Run again later.")
     if count is None:
         raise unexpected(operation, answer, f"a number, or an object with {key!r}")
     return count

@@ -38,10 +38,13 @@ class Malformed:
     Attributes:
         error: Names the operation and the key, not the value.
         row: What the API sent; it may hold customers' values.
+        missing: Whether it stands for rows that the API did not send, though it says that there
+            are more.
     """
 
     error: ContractError
     row: object
+    missing: bool = False
 
 
 class Listing(list[Row]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,6 +16,7 @@ from tap_nudgescribe.errors import (
     RateLimitError,
     ServerError,
 )
+from tap_nudgescribe.message_csv import CsvOptions, MessageCsv
 
 if TYPE_CHECKING:
     from tap_nudgescribe.message_sources import MessageSource, Run
@@ -29,6 +31,9 @@ BEGINNING_BYTES = 64 * 1024
 
 NOWHERE = 1_000_000
 """Number of a file, or of a run, that no campaign has."""
+
+LENIENT = CsvOptions(encoding_errors="replace")
+"""For a file of which it matters only whether it has rows."""
 
 UNSURE = (LoginError, NetworkError, RateLimitError, ServerError)
 """Errors that say nothing about what was asked for."""
@@ -109,6 +114,26 @@ class FileProof:
             if self._beginning(run, NOWHERE) == beginning == self._beginning(run, 1):
                 raise _ignored(PAGE)
             self._heeded.add(PAGE)
+
+    def none(self, run: Run) -> None:
+        """Make sure that a run of which no file is counted has none with rows.
+
+        Raises:
+            ContractError: when the first one can be had.
+            ApiError: when it cannot be found out.
+        """
+        if self._source.asks_by_number and self._has_rows(run, 1):
+            problem = f"The API counts no message file of run {run.number}, but there is one"
+            raise ContractError(problem, operation="count_message_files")
+
+    def _has_rows(self, run: Run, number: int) -> bool:
+        try:
+            with closing(MessageCsv(self._source.open(run, number), LENIENT)) as file:
+                return any(map(len, file.pieces(range(1))))
+        except (LoginError, NetworkError, RateLimitError):
+            raise
+        except ApiError:
+            return False
 
     def _beginning(self, run: Run, number: int) -> bytes | None:
         """Return the hash of a file's beginning; None if there is no such file."""

@@ -245,6 +245,8 @@ class PublishedMessages(NudgescribeStream):
                 self._make_sure_of(run)
             if run.published_by and as_of - run.published_by <= SETTLED_AFTER:
                 come_to = come_to or (run.number, number)
+            elif not number:
+                self._proof.none(run)
 
     def _keep(self, campaign_id: str, run: int, file: int) -> None:
         self.bookmark.keep(campaign_id, within=NOT_REACHED, run_number=run, file_number=file)

@@ -114,39 +114,41 @@ def _envelopes(response: Mapping[str, object], depth: int = 0) -> Iterator[Mappi
     if depth == MAX_DEPTH:
         return
     for key, value in response.items():
-        if _plain(key) in WRAPPERS and isinstance(value, dict):
+        if plain(key) in WRAPPERS and isinstance(value, dict):
             yield from _envelopes(value, depth + 1)
 
 
-def _plain(key: str) -> str:
+def plain(key: str) -> str:
+    """Return a key in lower case, without what its words are joined by."""
     return key.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _sign(envelope: Mapping[str, object]) -> str | None:
     """Return which key of an object reports a failure."""
-    is_row = any(_is_row_id(key) for key in envelope)
+    is_row = any(is_row_id(key) for key in envelope)
     for key, value in envelope.items():
-        plain = _plain(key)
-        if plain in SUCCESS_FLAGS and _is_false(value, certain=plain not in AMBIGUOUS_FLAGS):
-            return f"{plain} is false"
-        if plain in FAILURES and not _is_empty(value):
-            return f"{plain} is not empty"
-        if plain in STATUS_WORDS and not is_row and _is_failing_word(value):
-            return f"{plain} says that it failed"
+        name = plain(key)
+        if name in SUCCESS_FLAGS and _is_false(value, certain=name not in AMBIGUOUS_FLAGS):
+            return f"{name} is false"
+        if name in FAILURES and not is_empty(value):
+            return f"{name} is not empty"
+        if name in STATUS_WORDS and not is_row and _is_failing_word(value):
+            return f"{name} says that it failed"
     return None
 
 
-def _is_row_id(key: str) -> bool:
+def is_row_id(key: str) -> bool:
+    """Say whether a key is the identifier of a row, not one that an envelope may have."""
     lower = key.lower()
     return lower.endswith("id") and not NO_ROW.search(lower)
 
 
 def _status(envelope: Mapping[str, object]) -> int | None:
     """Return the HTTP status of an error that an object names."""
-    if any(_is_row_id(key) for key in envelope):
+    if any(is_row_id(key) for key in envelope):
         return None
     for key, value in envelope.items():
-        if _plain(key) not in STATUS_CODES or isinstance(value, bool):
+        if plain(key) not in STATUS_CODES or isinstance(value, bool):
             continue
         if isinstance(value, str) and re.fullmatch(r"[45]\d\d", value.strip()):
             return int(value)
@@ -162,12 +164,12 @@ def _is_false(value: object, *, certain: bool) -> bool:
     return value is False or (certain and value == 0 and value is not None)
 
 
-def _is_empty(value: object) -> bool:
+def is_empty(value: object) -> bool:
     """Say whether a value says that there is no error."""
     if isinstance(value, dict):
-        return all(map(_is_empty, value.values()))
+        return all(map(is_empty, value.values()))
     if isinstance(value, list):
-        return all(map(_is_empty, value))
+        return all(map(is_empty, value))
     if isinstance(value, str):
         return value.strip().lower() in EMPTY
     return not value
@@ -182,13 +184,13 @@ def _is_failing_word(value: object) -> bool:
 
 def _is_failing_message(response: Mapping[str, object]) -> bool:
     """Say whether an object is a message about a failure, and nothing else."""
-    texts = [value for key, value in response.items() if _plain(key) in MESSAGES]
+    texts = [value for key, value in response.items() if plain(key) in MESSAGES]
     rest = [
         key
         for key, value in response.items()
-        if _plain(key) not in MESSAGES
+        if plain(key) not in MESSAGES
         and not NO_ROW.search(key.lower())
-        and _plain(key) not in {"timestamp", "path", "version"}
+        and plain(key) not in {"timestamp", "path", "version"}
         and value not in (None, [], {})
     ]
     text = " ".join(value for value in texts if isinstance(value, str))

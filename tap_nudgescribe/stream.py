@@ -196,13 +196,15 @@ class NudgescribeStream(Stream):
                 raise
 
     def usable(self, listed: Listing, kind: str) -> list[Row]:
-        """Return the rows of a list; report those without a usable identifier as failed.
+        """Return the rows of a list; report those that are missing or cannot be used as failed.
 
         The bookmark does not move past them, because the state cannot name them.
         """
         for malformed in listed.malformed:
             self.bookmark.hold(_least(malformed.row, self.held_by))
-            with self.failures.part(self.name, f"a {kind} without a usable identifier"):
+            further = f"every further {kind}"
+            what = further if malformed.missing else f"a {kind} without a usable identifier"
+            with self.failures.part(self.name, what):
                 raise malformed.error
         return listed
 

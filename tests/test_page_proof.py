@@ -112,6 +112,55 @@ class ShiftedByOne:
             return Listing()
 
 
+def test_no_pages_are_counted_of_a_group_that_has_customers(
+    client: NudgescribeClient, sandbox: Sandbox
+) -> None:
+    group = of_pages(sandbox, 1)
+    sandbox.inject(Fault("count_customer_pages", "edited", 9999, edit=lambda _: {"pages": 0}))
+    with pytest.raises(ContractError, match="counts no pages, and page 1 has customers"):
+        list(customer_pages(client, *ids_of(group)))
+    with pytest.raises(ContractError, match="its pages hold 0"):
+        list(customer_pages(client, *ids_of(group), counted=len(group.customers)))
+    empty = next(g for g in sandbox.account.groups.values() if not g.customers)
+    assert not list(customer_pages(client, *ids_of(empty)))
+
+
+def test_no_file_is_counted_of_a_campaign_that_has_one(
+    read: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    sandbox.inject(Fault("count_message_files", "edited", 9999, edit=lambda _: {"pages": 0}))
+    run = read()
+    assert run.code == 1
+    assert "counts no message file" in run.stderr
+    sandbox.faults.clear()
+    second = read(state=run.state)
+    assert second.code == 0, second.stderr
+    assert second.keys("published_messages") == truth.keys(sandbox.account, "published_messages")
+
+
+def test_a_list_that_says_that_there_is_more_is_sent_as_far_as_it_goes(
+    read: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    def part(groups: list[Any]) -> dict[str, Any]:
+        return {"data": groups[:1], "total": len(groups)}
+
+    several = [w for w in sandbox.account.workspaces if len(sandbox.account.groups_of(w)) > 1]
+    sandbox.inject(Fault("list_groups", "edited", 9999, edit=part))
+    run = read()
+    assert run.code == 1
+    assert "every further customer group" in run.stderr
+    assert run.records("customer_groups")
+    assert {f"workspace/{w}" for w in several} <= run.state["bookmarks"]["customers"][
+        "unfinished"
+    ].keys()
+    sandbox.faults.clear()
+    second = read(state=run.state)
+    assert second.code == 0, second.stderr
+    assert run.keys("customers") | second.keys("customers") == truth.keys(
+        sandbox.account, "customers"
+    )
+
+
 def ids_of(group: Group) -> tuple[str, str]:
     return group.workspace_id, group.customer_group_id
 

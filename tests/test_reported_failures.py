@@ -190,6 +190,103 @@ def test_an_empty_list_is_no_failure_every_night(response: Any) -> None:
         assert client_of(server).list_groups("w") == []
 
 
+G = {"customer_group_id": "g"}
+
+PARTS: list[dict[str, Any]] = [
+    {"data": [G], "total": 2},
+    {"groups": [G], "totalCount": 403},
+    {"data": [], "count": 1},
+    {"data": {"groups": [G], "total_items": 2}},
+    {"groups": {"items": [G], "total": 2}},
+    {"data": [G], "has_more": True},
+    {"data": [G], "pageInfo": {"hasNextPage": True, "endCursor": "x"}},
+    {"data": [G], "next": "https://api.example.com/cg?page=2"},
+    {"data": [G], "links": {"next": {"href": "/cg?page=2"}}},
+    {"data": [G], "meta": {"next_cursor": "canary"}},
+    {"data": [G], "nextPageToken": "canary"},
+    {"data": [G], "next_page": 2},
+    {"data": [G], "pagination": {"page": 1, "total_pages": 3}},
+    {"content": [G], "page": {"size": 1, "totalElements": 3, "totalPages": 3}},
+    {"data": [G], "truncated": True},
+    {"data": [G], "complete": False},
+]
+
+WHOLE: list[Any] = [
+    [G],
+    {"data": [G], "total": 1},
+    {"data": [G], "count": 1, "limit": 100, "page": 1},
+    {"data": [G], "has_more": False, "next": None},
+    {"data": [G], "links": {"next": None, "self": "/cg"}, "total_pages": 1},
+    {"data": [G], "meta": {"next_cursor": "", "total": "many"}},
+    {"data": [G | {"total": 5, "next": "x", "has_more": True, "done": False}]},
+]
+
+
+@pytest.mark.parametrize("response", PARTS, ids=json.dumps)
+def test_a_list_that_says_that_there_is_more_is_not_all(response: dict[str, Any]) -> None:
+    with serving(response) as server:
+        client = client_of(server)
+        with pytest.raises(ContractError, match="not all there is") as refused:
+            client.list_groups("w")
+        assert "canary" not in str(refused.value)
+        listed = client.list_groups("w", partial=True)
+        assert len(listed) == len(json.dumps(response).split("group_id")) - 1
+        assert [each.missing for each in listed.malformed] == [True]
+
+
+@pytest.mark.parametrize("response", WHOLE, ids=json.dumps)
+def test_a_list_that_counts_its_rows_is_all(response: Any) -> None:
+    with serving(response) as server:
+        assert len(client_of(server).list_groups("w")) == 1
+
+
+def test_a_page_of_customers_is_not_all_customers() -> None:
+    with serving({"data": [{"customer_id": "c"}], "total": 403, "has_more": True}) as server:
+        assert len(client_of(server).list_customers("w", "g", 1)) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
+def test_a_list_of_workspaces_may_count_campaigns(count: int) -> None:
+    workspace = {"workspace_id": "w", "campaigns": [{"campaign_id": str(n)} for n in range(3)]}
+    with serving({"data": [workspace], "total": count}) as server:
+        listed = client_of(server).list_campaigns(partial=True)
+        assert bool(listed.malformed) == (count > 3)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status": "processing", "pages": 0},
+        {"state": "in_progress", "total": 0},
+        {"message": "export is being prepared", "pages": 0},
+        {"message": "The export is not ready yet", "count": 0},
+        {"data": {"status": "Pending", "pages": 0}},
+        {"pages": 2, "ready": False},
+        {"pages": 0, "completed": False},
+    ],
+    ids=json.dumps,
+)
+def test_a_count_that_is_not_final_is_none(response: Any) -> None:
+    with serving(response) as server, pytest.raises(ContractError, match="not final"):
+        client_of(server).count_message_files("c")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status": "completed", "pages": 0},
+        {"message": "Messages fetched", "pages": 0},
+        {"campaign_id": "c", "status": "running", "pages": 0},
+        {"pages": 0, "ready": True},
+        {"status": "running", "pages": 2},
+    ],
+    ids=json.dumps,
+)
+def test_a_count_of_0_may_be_final(response: Any) -> None:
+    with serving(response) as server:
+        assert client_of(server).count_message_files("c") == response["pages"]
+
+
 @pytest.mark.parametrize("key", ["error", "status", "success", "errors", "code", "failed"])
 @pytest.mark.parametrize("value", ["error", False, 500, ["x"]])
 @pytest.mark.parametrize("envelope", ["data", "groups", "results", None])
