@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -13,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tap_nudgescribe.errors import NudgescribeError, reason
+from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.private_files import private_folder, remove_leftovers
 from target_nudgescribe.storage import StorageError, require_plain
 
@@ -126,10 +125,7 @@ def _lock_file(folder: Path, storage: Storage) -> int:
         require_plain(descriptor, folder / "lock")
         os.fchmod(descriptor, 0o600)
     except OSError as error:
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            raise _too_many(folder) from None
-        problem = f"Cannot write {folder / 'lock'} ({reason(error)})"
-        raise StorageError(problem) from None
+        raise StorageError.of(error, f"Cannot write {folder / 'lock'}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -138,15 +134,6 @@ def _lock_file(folder: Path, storage: Storage) -> int:
     # Whoever has the lock is the only one who writes here.
     remove_leftovers(folder, seconds=0)
     return descriptor
-
-
-def _too_many(folder: Path) -> StorageError:
-    problem = f"Cannot open {folder / 'lock'}: this process may open no more files"
-    advice = (
-        "Each customer group of a run takes one open file: raise the limit (ulimit -n), or send "
-        "fewer groups at once."
-    )
-    return StorageError(problem, advice=advice)
 
 
 def raise_file_limit() -> None:

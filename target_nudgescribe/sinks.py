@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
@@ -232,11 +233,9 @@ class CustomersSink(NudgescribeSink):
     def setup(self) -> None:
         """Compare the stream with the workspace before its first row.
 
-        Where records of this run create groups or fields, the stream may need what is not there
-        yet: it is then compared again when its first rows are needed.
-
-        Raises:
-            PreflightError: when it cannot be sent.
+        It may need groups or fields that later records of this run create. If it cannot be sent
+        as it is, it is compared again before rows of any stream are sent, and that ends the run;
+        or, once a stream of groups or fields has come, when its own first rows are needed.
         """
         self._properties = {
             DELETED_COLUMN: {"type": ["string", "null"]},
@@ -253,11 +252,8 @@ class CustomersSink(NudgescribeSink):
         self._warned: set[str] = set()
         self._customers: CustomerStream | None = None
         self._revision = 0
-        try:
+        with suppress(PreflightError):
             self._compare()
-        except PreflightError:
-            if not self.target.defines_workspace:
-                raise
 
     def _compare(self) -> CustomerStream:
         workspace = self.target.workspace
@@ -285,6 +281,7 @@ class CustomersSink(NudgescribeSink):
         Raises:
             PreflightError: when the stream cannot be sent.
         """
+        self.target.ensure_compared()
         if self._customers is None:
             return self._compare()
         if self._revision != self.target.workspace.fields_revision:

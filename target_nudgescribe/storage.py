@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -27,6 +28,18 @@ class StorageError(NudgescribeError):
     """A file of the target's own state cannot be read or written."""
 
     advice = "Check the setting state_uri, and whether this machine may read and write there."
+
+    @classmethod
+    def of(cls, error: Exception, problem: str) -> StorageError:
+        """Return what is said of another error; with too many open files the advice is another."""
+        full = getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}
+        return cls(f"{problem} ({reason(error)})", advice=TOO_MANY_FILES if full else "")
+
+
+TOO_MANY_FILES = (
+    "Each customer group of a run takes one open file: raise the limit (ulimit -n), or send fewer "
+    "groups at once."
+)
 
 
 class Storage:
@@ -252,7 +265,7 @@ class Storage:
         return self._above.options if self._above else storage_options(self.uri)
 
     def _failed(self, error: Exception, problem: str) -> StorageError:
-        return StorageError(f"{problem} at {self.uri} ({reason(error)})")
+        return StorageError.of(error, f"{problem} at {self.uri}")
 
 
 def _local_files(folder: Path) -> Iterator[StoredFile]:

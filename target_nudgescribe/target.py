@@ -232,6 +232,19 @@ class TargetNudgescribe(CheckedSettings, Target):
         sinks = [*self._sinks_to_clear, *self._sinks_active.values()]
         return [sink for sink in sinks if isinstance(sink, CustomersSink)]
 
+    def ensure_compared(self) -> None:
+        """Compare streams of customers with the workspace, before the first row of any is sent.
+
+        Where records of this run create groups or fields, a stream may need what is not there yet:
+        it is compared when its own rows are needed.
+
+        Raises:
+            PreflightError: when one cannot be sent.
+        """
+        if not self.defines_workspace:
+            for sink in self._customer_sinks():
+                sink.ensure_compared()
+
     def _take_in_all(self) -> None:
         """Take in all customers that have come; taking in may ask for it again."""
         if not self._taking_in:
@@ -587,12 +600,14 @@ class TargetNudgescribe(CheckedSettings, Target):
         if sys.stderr.isatty():
             click.echo(printable(self.outcomes.as_table(), keep="\n"), err=True)
         self.logger.info("Summary: %s", told)
+        kept = not self.errand.dry_run and bool(self._works)
         try:
-            if not self.errand.dry_run and self._works:
+            # The open files of locks may be all that this process may have.
+            self._unlock()
+        finally:
+            if kept:
                 self._remove_leftovers()
                 self.storage.below("runs").write(f"{self.run_id}.json", told.encode())
-        finally:
-            self._unlock()
 
     def _remove_leftovers(self) -> None:
         """Remove what runs that were killed have left unfinished; ledgers' folders are clean."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +67,32 @@ def test_a_stream_may_need_what_the_input_creates_first(send: Sending) -> None:
         "column_map": {"Customer Ref": "ref", "First Name": "first_name"},
     }
     people = schema(ref={}, first_name={}, score={})
-    sent = send(GROUPS, FIELDS, people, group, field, row(1, score=5), state(), **config)
-    assert (sent.code, sent.outcomes()) == (0, {"sent": 1}), sent.logged
+    orders = itertools.permutations([(GROUPS, group), (FIELDS, field), (people,)])
+    messages = [[message for part in parts for message in part] for parts in orders]
+    messages.append([GROUPS, FIELDS, people, group, field])
+    for number, order in enumerate(messages):
+        for defined in list(send.sandbox.account.fields.values()):
+            if defined.field_name == "score":
+                del send.sandbox.account.fields[defined.field_id]
+        for made in list(send.sandbox.account.groups.values()):
+            if made.name == "Fresh":
+                del send.sandbox.account.groups[made.customer_group_id]
+        sent = send(*order, row(number, score=5), state(), **config)
+        assert (sent.code, sent.outcomes()) == (0, {"sent": 1}), sent.logged
     other = send(GROUPS, FIELDS, schema(ref={}, first_name={}, odd={}), state(), **config)
     assert (other.code, other.states) == (4, [])
     assert "'odd'" in other.logged
+
+
+def test_a_stream_that_cannot_be_sent_is_said_before_another_stream_is(send: Sending) -> None:
+    wrong = schema("others", ref={}, odd={})
+    rows = [row(n) for n in range(30)]
+    config = {"unknown_columns": "refuse", "batch_size_rows": 10}
+    config["column_map"] = {"Customer Ref": "ref", "First Name": "first_name"}
+    columns = {"ref": {}, "first_name": {}}
+    sent = send(schema(**columns), wrong, *rows, row(1, "others", odd=1), state(), **config)
+    assert (sent.code, sent.states, len(send.customers)) == (4, [], 0)
+    assert "The stream others cannot be sent" in sent.logged
 
 
 def test_rows_before_a_change_mean_what_was_there_before_it(send: Sending) -> None:

@@ -256,6 +256,27 @@ def test_help_needs_no_standard_input(plugin: str) -> None:
     assert b"--config" in done.stdout
 
 
+def test_more_groups_than_open_files_end_the_run_with_one_sentence(send: Sending) -> None:
+    messages = [schema(ref={}, first_name={}, customer_group={}), state()]
+    messages[1:1] = [row(number, customer_group=f"Group {number}") for number in range(60)]
+    config = send.config | {"create_missing_groups": True}
+    del config["customer_group"]
+    settings, messages_file = send.folder / "config.json", send.folder / "input"
+    settings.write_text(json.dumps(config))
+    messages_file.write_text("\n".join(map(json.dumps, messages)) + "\n")
+    command = [sys.executable, "-m", "target_nudgescribe", "--config", str(settings)]
+    command += ["--input", str(messages_file)]
+    done = subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", 'ulimit -n 40 && exec "$@"', "sh", *command],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"raise the limit (ulimit -n), or send fewer groups at once" in done.stderr
+    assert len(list((send.folder / "state" / "runs").iterdir())) == 1
+
+
 def test_a_run_without_standard_input_says_so(send: Sending) -> None:
     path = send.folder / "config.json"
     path.write_text(json.dumps(send.config))
