@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MEANINGS = {
     0: "Everything selected was sent.",
     1: "Something failed. What could be sent was sent, and the state has not moved past the rest.",
-    3: "More rows were refused than max_rejected_rows and max_rejected_percent allow.",
-    4: "A stream was refused before its first row; nothing of it was sent.",
+    3: "More was refused than max_rejected_rows, max_rejected_percent and max_delete_… allow.",
+    4: "A stream or its ledger was refused; the message says what of it was sent.",
     5: "The outcome of some rows is unknown. The next run sends them again.",
     130: "Interrupted. The last state is safe to go on from.",
     143: "Interrupted. The last state is safe to go on from.",

@@ -104,15 +104,20 @@ class Storage:
             levels: How many folders above it are looked at as well.
 
         Raises:
-            StorageError: naming what others own or may write.
+            StorageError: naming what others own or may write, or what cannot be read.
         """
         folder = self.local
         if folder is None:
             return
         above = [folder, *folder.parents][: levels + 1]
-        for path in [*reversed(above), *(sorted(folder.iterdir()) if folder.is_dir() else ())]:
-            if reason := foreign(path):
-                problem = f"{path} {reason}, so what it says is not believed"
+        try:
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
+            found = [(path, foreign(path)) for path in [*reversed(above), *files]]
+        except OSError as error:
+            raise self._failed(error, "Cannot read the folder") from None
+        for path, why in found:
+            if why:
+                problem = f"{path} {why}, so what it says is not believed"
                 advice = (
                     "Look at who wrote it. Give it to the user that runs this command, with mode "
                     "0700 for folders and 0600 for files, or set another state_uri."
