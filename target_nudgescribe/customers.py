@@ -366,7 +366,7 @@ class CustomerStream:
                 self._delivery.confirm(work)
             deletes.delete_doomed(self._route, work)
 
-    def mirror(self, *, trusted: bool, incremental: bool) -> None:
+    def mirror(self, *, trusted: bool, incremental: bool, missing: Sequence[str] = ()) -> None:
         """Delete the customers that this stream sent once and that the whole table no longer has.
 
         Where a column says which group a row belongs to, a group that the table no longer names
@@ -377,8 +377,9 @@ class CustomerStream:
         Args:
             trusted: Whether the input is known to be the whole table.
             incremental: Whether the tap has said, perhaps late, that it sends changes only.
+            missing: The tap's streams that belong to this one and did not come.
         """
-        doubt = self._mirror_doubt(trusted=trusted)
+        doubt = self._mirror_doubt(trusted=trusted, missing=missing)
         refusal = ""
         if incremental:
             refusal = "mirror_incremental"
@@ -389,9 +390,11 @@ class CustomerStream:
                 self._work(group_id)
         deletes.mirror(self._route, self.works.values(), doubt, refusal)
 
-    def _mirror_doubt(self, *, trusted: bool) -> str:
+    def _mirror_doubt(self, *, trusted: bool, missing: Sequence[str]) -> str:
         if not self._route.outcomes.read:
             return "no row came"
+        if missing:
+            return f"stream_maps lead {', '.join(missing)} here as well, which did not come"
         if self.keyless:
             return f"{self.keyless} rows do not say whose they are"
         if not trusted:

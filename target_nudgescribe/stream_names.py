@@ -10,7 +10,7 @@ from collections import Counter
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,11 +80,24 @@ class StreamNames:
         return sources[0] if maps[0].stream_alias == name else name
 
     def is_whole(self, name: str) -> bool:
-        """Return whether ACTIVATE_VERSION came behind the last row of every stream of a sink."""
+        """Return whether ACTIVATE_VERSION came behind the last row of every stream of a sink.
+
+        Where a pattern leads streams to it, nobody knows which ones should have come.
+        """
         sources = self.sources(name)
-        return bool(sources) and all(
-            self._complete.get(source) == self._rows(source) for source in sources
+        return (
+            bool(sources)
+            and not any(map(_is_pattern, self._aliased(name)))
+            and all(self._complete.get(source) == self._rows(source) for source in sources)
         )
+
+    def missing(self, name: str) -> list[str]:
+        """Return the streams that the settings lead to a sink and that did not come."""
+        return [
+            key
+            for key in self._aliased(name)
+            if not (_is_pattern(key) or key in self._mapper().stream_maps)
+        ]
 
     def is_incremental(self, name: str, state: Any = None) -> bool:  # noqa: ANN401 (JSON)
         """Return whether a tap's stream is incremental, as SCHEMA or a STATE says."""
@@ -103,8 +116,11 @@ class StreamNames:
         )
 
     def _rows(self, source: str) -> int:
-        maps = self._mapper().stream_maps.get(source, [])
-        read = sum(self._outcomes.stream(each.stream_alias).read for each in _kept(maps))
+        maps = _kept(self._mapper().stream_maps.get(source, []))
+        if any(type(each) is not SameRecordTransform for each in maps):
+            # Each record of such a stream is seen, and others may go to the same sink.
+            return self._mapped_records[source]
+        read = sum(self._outcomes.stream(each.stream_alias).read for each in maps)
         return read + self._mapped_records[source]
 
     def _merges(self, name: str) -> bool:
@@ -112,12 +128,16 @@ class StreamNames:
 
         It does not depend on which stream comes first.
         """
-        aliased = [
-            key
+        aliased = self._aliased(name)
+        return len(aliased) > 1 or any(map(_is_pattern, aliased))
+
+    def _aliased(self, name: str) -> list[str]:
+        """Return the streams, or patterns of their names, that the settings lead to a sink."""
+        return [
+            str(definition.get(SOURCE, key))
             for key, definition in self._mapper().stream_maps_dict.items()
             if isinstance(definition, dict) and definition.get(ALIAS) == name
         ]
-        return len(aliased) > 1 or any(sign in key for key in aliased for sign in "*?[")
 
     def _primary(self, source: str) -> str:
         return self._mapper().stream_maps[source][0].stream_alias
@@ -126,6 +146,10 @@ class StreamNames:
         for key, definition in self._mapper().stream_maps_dict.items():
             if isinstance(definition, dict) and fnmatch(source, definition.get(SOURCE, key)):
                 yield key, definition
+
+
+def _is_pattern(key: str) -> bool:
+    return any(sign in key for sign in "*?[")
 
 
 def _kept(maps: list[StreamMap]) -> list[StreamMap]:

@@ -483,6 +483,7 @@ class TargetNudgescribe(CheckedSettings, Target):
                 stream.mirror(
                     trusted=self.names.is_whole(name) or self.config["mirror_trusts_end_of_input"],
                     incremental=self.names.is_incremental(name, state),
+                    missing=self.names.missing(name),
                 )
         for work in self._works.values():
             work.ledger.compact()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ALIAS = {"people": {"__alias__": "customers"}}
 OTHERS = {"somebody": {"__alias__": "customers"}}
-TRUSTED = {"mode": "mirror", "mirror_trusts_end_of_input": True}
+TRUSTED: dict[str, Any] = {"mode": "mirror", "mirror_trusts_end_of_input": True}
 
 
 def refs(send: Sending) -> list[str]:
@@ -28,10 +28,11 @@ def version(stream: str = "people") -> Message:
     return {"type": "ACTIVATE_VERSION", "stream": stream, "version": 1}
 
 
-MAPS = [
+PATTERN: dict[str, Any] = {"p*": {"__alias__": "customers"}}
+MAPS: list[Any] = [
     None,
     ALIAS,
-    {"p*": {"__alias__": "customers"}},
+    PATTERN,
     {"people": {"__alias__": "'x_' + __stream_name__"}},
     {"people": {"first_name": "first_name"}},
     {"people": None, "copy": {"__source__": "people"}},
@@ -99,7 +100,7 @@ def test_a_state_without_a_bookmark_of_the_stream_does_not_stop_mirror(
     assert refs(send) == ["r-1"]
 
 
-@pytest.mark.parametrize("maps", MAPS)
+@pytest.mark.parametrize("maps", [maps for maps in MAPS if maps != PATTERN])
 def test_activate_version_is_matched(send: Sending, maps: Any) -> None:
     send(schema(), row(1), row(2), stream_maps=maps)
     send(schema(), row(1), version(), row(2), stream_maps=maps, mode="mirror")
@@ -142,6 +143,43 @@ def test_a_sink_of_two_streams_is_whole_when_both_are(send: Sending) -> None:
     sent = send(*turned, version(), version("somebody"), stream_maps=maps, mode="mirror")
     assert sent.outcomes("customers") == {"unchanged": 2}
     assert refs(send) == ["r-1", "r-2"]
+    # One after the other is how a tap sends them.
+    send(*both, row(3), stream_maps=maps)
+    each = [schema(), row(1), version(), schema("somebody"), row(2, "somebody")]
+    sent = send(*each, version("somebody"), stream_maps=maps, mode="mirror")
+    assert sent.counts("customers")["mirror_deleted"] == 1
+    assert refs(send) == ["r-1", "r-2"]
+
+
+@pytest.mark.parametrize("config", [{"mode": "mirror"}, TRUSTED])
+@pytest.mark.parametrize(
+    "maps",
+    [
+        ALIAS | OTHERS,
+        {"copy": {"__source__": "somebody", "__alias__": "customers"}} | ALIAS,
+        {"somebody": {"__alias__": "people"}},
+    ],
+)
+def test_a_stream_of_a_sink_that_did_not_come_keeps_mirror_from_deleting(
+    send: Sending, maps: Any, config: dict[str, Any]
+) -> None:
+    send(schema(), row(1), row(2), schema("somebody"), row(3, "somebody"), stream_maps=maps)
+    assert len(refs(send)) == 3
+    sent = send(schema(), row(1), version(), state(), stream_maps=maps, **config)
+    assert "stream_maps lead somebody here as well, which did not come" in sent.logged
+    assert len(refs(send)) == 3
+
+
+def test_where_a_pattern_leads_streams_to_a_sink_activate_version_proves_nothing(
+    send: Sending,
+) -> None:
+    maps = {"*": {"__alias__": "customers"}}
+    send(schema(), row(1), row(2), schema("somebody"), row(3, "somebody"), stream_maps=maps)
+    sent = send(schema(), row(1), version(), state(), stream_maps=maps, mode="mirror")
+    assert "mirror_trusts_end_of_input" in sent.logged
+    assert len(refs(send)) == 3
+    send(schema(), row(1), version(), state(), stream_maps=maps, **TRUSTED)
+    assert refs(send) == ["r-1"]
 
 
 def test_another_alias_keeps_the_ledger(send: Sending) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tap_nudgescribe import private_files
 from tap_nudgescribe.errors import SettingsError
-from tap_nudgescribe.report import ReportFile
+from tap_nudgescribe.report import ReportFile, RunReport
 from target_nudgescribe.storage import MAX_NAME_BYTES, Storage, plain_path, safe_name
 from target_nudgescribe.target import Errand
 from tests.target.sending import row, schema, state
@@ -322,7 +322,8 @@ def test_a_young_file_of_a_process_elsewhere_is_not_removed(tmp_path: Path) -> N
         path.write_text("")
     linked.symlink_to(tmp_path)
     os.utime(old, (0, 0))
-    ReportFile(str(tmp_path / "report.html"), "target-nudgescribe", "1")
+    report = ReportFile(str(tmp_path / "report.html"), "target-nudgescribe", "1")
+    report.write(0, RunReport())
     assert young.exists()
     assert linked.is_symlink()
     assert not old.exists()
