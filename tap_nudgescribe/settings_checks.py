@@ -102,7 +102,7 @@ def allowed(schema: object) -> str:
         return "nothing"
     for several in ("anyOf", "oneOf"):
         if several in schema:
-            return " or ".join(dict.fromkeys(map(allowed, schema[several])))
+            return " or ".join(dict.fromkeys(filter(None, map(allowed, schema[several]))))
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:

@@ -222,6 +222,7 @@ def test_all_wrong_settings_are_said_at_once(attempt: Attempts) -> None:
         ({"workspace": "canary"}, "Did you mean workspace_id?"),
         ({"column_map": {"a": {"constant": "canary", "x": 1}}}, "column_map.a"),
         ({"api_url": "https://user:canary@example.org/v1"}, "api_url"),
+        ({"stream_maps": {"people": "x"}}, '"__NULL__" or an object'),
     ],
 )
 def test_a_wrong_setting_of_the_target_is_named_with_what_is_allowed(
