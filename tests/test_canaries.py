@@ -218,7 +218,8 @@ def test_bad_message_files_are_not_quoted(bench: Bench, content: bytes) -> None:
     headers = Content(b"id,text\n1,good\n")
     if content.startswith(b"id,text\n1,canary\n2"):
         content = content.replace(b"canary\n", b"canary,x\n")
-    with MessageServer([headers, Content(content)]) as server:
+    # Discovery samples the first and the last file: of two, nobody knows which has no header.
+    with MessageServer([headers, Content(content), headers]) as server:
         told = bench.run("tap", message_row_errors="keep", **server.config)
     assert "defect" not in told
 
