@@ -27,7 +27,7 @@ SYNONYMS: dict[str, frozenset[str]] = {
         "started_at": "started start_date started_on start_time start",
         "name": "title label",
         "workspace_name": "title label",
-        "field_name": "key code slug",
+        "field_name": "key code slug title label",
         "display_name": "label title caption",
         "status": "state",
         "description": "desc notes comment summary",
@@ -70,24 +70,37 @@ def propose(
 ) -> dict[str, str]:
     """Return the account's name for missing keys of an object, where one is likely.
 
+    Where a name is as likely for two keys, it goes to the one without which nothing works.
+
     Args:
         shape: The object in the contract.
         missing: Keys of the contract that no object has.
         unknown: JSON types by key that the contract does not know.
     """
-    own = own_id(shape)
+    own, required = own_id(shape), shape.schema.get("required", ())
     others = {key: set(types) - {"null"} for key, types in unknown.items() if NAME.fullmatch(key)}
     pairs = sorted(
-        (-_score(shape, name, other, is_own=name == own), name, other)
+        (
+            -_score(shape, name, other, is_own=name == own),
+            name not in required,
+            name,
+            _meanings(other),
+            other,
+        )
         for name in missing
         for other, types in others.items()
         if fits(shape.properties[name], types)
     )
     found: dict[str, str] = {}
-    for score, name, other in pairs:
+    for score, _, name, _, other in pairs:
         if -score >= LEAST_SCORE and name not in found and other not in found.values():
             found[name] = other
     return found
+
+
+def _meanings(name: str) -> int:
+    """Return for how many keys a name is another word."""
+    return sum(snake_case(name) in words for words in SYNONYMS.values())
 
 
 def own_id(shape: Shape) -> str:

@@ -93,6 +93,26 @@ def proposed(run: Run) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
+    ("theirs", "names"),
+    [
+        (["id", "title", "type"], {"field_name": "title"}),
+        (["id", "label", "kind"], {"field_name": "label"}),
+        (["id", "name", "title", "type"], {"field_name": "name", "display_name": "title"}),
+        (["id", "key", "title", "type"], {"field_name": "key", "display_name": "title"}),
+        (["id", "slug", "label", "type"], {"field_name": "slug", "display_name": "label"}),
+    ],
+)
+def test_a_name_is_proposed_for_the_key_without_which_nothing_works(
+    theirs: list[str], names: dict[str, str]
+) -> None:
+    shape = operations()["list_fields"].answer.items
+    assert shape
+    found = propose(shape, shape.properties, {key: ["string"] for key in theirs})
+    assert set(shape.schema["required"]) <= found.keys()
+    assert found | names == found
+
+
+@pytest.mark.parametrize(
     ("ours", "theirs"),
     [
         ("customer_group_id", "cg_id"),
