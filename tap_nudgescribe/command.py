@@ -80,7 +80,7 @@ def _last_words(error: Exception) -> Iterable[object]:
         case SettingsError():
             return [f"Settings: {error}"]
         case NudgescribeError():
-            return [error]
+            return error.lines()
         case _:
             return [_unexpected(error)]
 

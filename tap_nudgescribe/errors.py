@@ -33,6 +33,10 @@ class NudgescribeError(Exception):
         where = f"{operation}: " if operation else ""
         super().__init__(" ".join(filter(None, (f"{where}{problem}.", self.advice))))
 
+    def lines(self) -> list[str]:
+        """Return the text as the lines of a log that it makes: one, unless it is a list."""
+        return [str(self)]
+
 
 class SettingsError(NudgescribeError):
     """A setting is unusable; found before the first request."""

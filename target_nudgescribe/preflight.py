@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from tap_nudgescribe.errors import NudgescribeError
 from tap_nudgescribe.profile import ProfileField
 from target_nudgescribe.arrow_text import unsupported
@@ -33,11 +35,18 @@ class PreflightError(NudgescribeError):
             begun: Whether rows that came before may have been sent.
         """
         self.problems = tuple(problems)
-        reasons = "".join(f"\n  {number}. {p}" for number, p in enumerate(problems, 1))
-        super().__init__(
-            f"The stream {stream} cannot be sent, for {len(problems)} reasons:{reasons}\nNothing "
-            f"{'more ' if begun else ''}of it was sent"
-        )
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        self._lines = [
+            f"The stream {stream} cannot be sent because of {count}:",
+            *(f"  {number}. {problem}" for number, problem in enumerate(problems, 1)),
+            f"Nothing {'more ' if begun else ''}of it was sent",
+        ]
+        super().__init__("\n".join(self._lines))
+
+    @override
+    def lines(self) -> list[str]:
+        """Return a line for each problem, between one that names the stream and a last one."""
+        return [*self._lines[:-1], f"{self._lines[-1]}."]
 
 
 def preflight(  # noqa: PLR0913 (what is compared)
