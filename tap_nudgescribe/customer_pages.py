@@ -158,7 +158,7 @@ class _Reading:
                 yield new
             done.pages = pages
         if not done.pages and self._counted is None:
-            self._refuse_uncounted()
+            moved = self._have_come()
         return moved
 
     def _count(self) -> int:
@@ -195,21 +195,24 @@ class _Reading:
             problem = "Page 1 is empty and page 0 is not: the API counts its pages from 0"
             raise ContractError(problem, operation=OPERATION)
 
-    def _refuse_uncounted(self) -> None:
-        """Refuse a count of no pages for a group that has a first one.
+    def _have_come(self) -> bool:
+        """Return whether a group of which no page was counted has got customers since.
 
         Raises:
-            ContractError: when customers are there.
+            ContractError: when it has customers, and still no page is counted.
         """
         try:
             first = self._read(1)
         except LoginError:
             raise
         except ApiError:
-            return
-        if first or first.malformed:
-            problem = "The API counts no pages, and page 1 has customers"
-            raise ContractError(problem, operation="count_customer_pages")
+            return False
+        if not first and not first.malformed:
+            return False
+        if self._count():
+            return True
+        problem = "The API counts no pages, and page 1 has customers"
+        raise ContractError(problem, operation="count_customer_pages")
 
     def _refuse_equal(self, one: int, other: int) -> None:
         """Look again at two pages that had the same customers.

@@ -262,8 +262,9 @@ class CustomerStream:
 
     def _work(self, group_id: str) -> GroupWork:
         if group_id not in self.works:
-            self.works[group_id] = self._open_group(group_id)
-            self._compare_with_others(self.works[group_id])
+            work = self._open_group(group_id)
+            self._compare_with_others(work)
+            self.works[group_id] = work
         return self.works[group_id]
 
     def open(self) -> None:

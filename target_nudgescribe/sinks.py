@@ -266,13 +266,14 @@ class CustomersSink(NudgescribeSink):
             incremental=self.target.names.is_incremental(self.stream_name),
             filtered=self.target.names.is_filtered(self.stream_name),
         )
-        self._customers = self.target.customer_stream(self.stream_name, mapped)
+        customers = self.target.customer_stream(self.stream_name, mapped)
+        customers.open()
+        self._customers = customers
         self._revision = workspace.fields_revision
         self._mapped = mapped
-        self._customers.open()
         self._warn_of_required({one.field.name for one in mapped.fields})
         self._warn_of_unknown(mapped.unknown)
-        return self._customers
+        return customers
 
     @property
     def customers(self) -> CustomerStream:
