@@ -9,8 +9,9 @@ from typing_extensions import override
 
 from tap_nudgescribe.contract import record_properties
 from tap_nudgescribe.customer_pages import customer_pages
-from tap_nudgescribe.errors import ContractError
+from tap_nudgescribe.errors import ApiError, ContractError
 from tap_nudgescribe.identities import Listing
+from tap_nudgescribe.message_proof import NOWHERE, UNSURE
 from tap_nudgescribe.parallel import ordered_map
 from tap_nudgescribe.progress import Progress
 from tap_nudgescribe.records import EXTRA
@@ -289,6 +290,8 @@ class RunMessages(CampaignStream):
     properties: ClassVar[Properties] = (
         WORKSPACE_ID | CAMPAIGN_UPDATED_AT | record_properties("RunMessage")
     )
+    _heeds_run = False
+    """Whether the API is known to heed which run is asked for."""
 
     @override
     def read_campaign(self, campaign: Row, runs: list[Row]) -> Iterator[Row]:
@@ -306,10 +309,34 @@ class RunMessages(CampaignStream):
             strict=True,
         ):
             _refuse_other_runs(number, messages)
+            self._prove(campaign_id, messages)
             for message in messages:
                 yield self.reader.read(message, run_number=number, **self.given(campaign))
             malformed.malformed += messages.malformed
         malformed.whole()
+
+    def _prove(self, campaign_id: str, messages: list[Row]) -> None:
+        """Ask once for a run that cannot be there: does the API heed which one is asked for?
+
+        One that does not sends the active messages of the current run, without archived ones, and
+        their number may be the one that was asked for.
+
+        Raises:
+            ContractError: when the API sends the same messages.
+            ApiError: when it cannot be found out.
+        """
+        if self._heeds_run or not messages:
+            return
+        try:
+            others = self.account.client.list_run_messages(campaign_id, NOWHERE, partial=True)
+        except UNSURE:
+            raise
+        except ApiError:
+            others = Listing()
+        if others and [m["message_id"] for m in others] == [m["message_id"] for m in messages]:
+            problem = "The API sends the same messages for a run that is not there"
+            raise _run_ignored(problem)
+        self._heeds_run = True
 
 
 def _refuse_other_runs(number: int, messages: list[Row]) -> None:
@@ -321,11 +348,15 @@ def _refuse_other_runs(number: int, messages: list[Row]) -> None:
     stated = {n for each in messages if isinstance(n := each.get("run_number"), int)}
     if stated and number not in stated:
         problem = f"The messages of run {number} say that they are of other runs"
-        advice = (
-            "The request's key run_number probably has another name: run --check, and correct it "
-            "with the setting wire_names."
-        )
-        raise ContractError(problem, operation="list_run_messages", advice=advice)
+        raise _run_ignored(problem)
+
+
+def _run_ignored(problem: str) -> ContractError:
+    advice = (
+        "The request's key run_number probably has another name: run --check, and correct it with "
+        "the setting wire_names."
+    )
+    return ContractError(problem, operation="list_run_messages", advice=advice)
 
 
 STREAMS: dict[str, type[NudgescribeStream]] = {
