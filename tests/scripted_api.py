@@ -225,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.api.response(self.path, body))
 
     def _send_file(self, campaign_id: str, page: int) -> None:
-        files = self.api.files[campaign_id]
+        files = self.api.files.get(campaign_id, [])
         if page > len(files):
             self._send("{}", status=404)
         else:
