@@ -95,8 +95,8 @@ def map_stream(
 
     A column goes into the profile field of the same name. A column for which there is none goes
     into the only field of its trimmed name, or whose name becomes the column's when it is written
-    as a column (``First Name`` as ``first_name``), which is what this package's tap does, if no
-    other column goes there.
+    as a column (``First Name`` as ``first_name``), which is what this package's tap does. Fields to
+    which another column goes by a setting or by its exact name do not count.
 
     Args:
         columns: Names of the stream's columns.
@@ -203,10 +203,12 @@ def _map_resembling(
     for column, names in by_field(rest, index).items():
         if own and column in TAP_COLUMNS:
             continue
-        if len(names) > 1:
-            problems.append(_ambiguous(column, names))
-        elif names[0] not in mapped:
-            wanted.setdefault(names[0], []).append(column)
+        # A field that has its column already does not want another one.
+        open_ = [name for name in names if name not in mapped]
+        if len(open_) > 1:
+            problems.append(_ambiguous(column, open_))
+        elif open_:
+            wanted.setdefault(open_[0], []).append(column)
     for name, columns in wanted.items():
         if len(columns) > 1:
             problems.append(_several_columns(name, columns))

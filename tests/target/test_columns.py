@@ -155,3 +155,16 @@ def test_a_group_is_found_by_its_trimmed_name_and_not_created_a_second_time(
     groups = [group for group in send.sandbox.account.groups.values() if "VIP" in group.name]
     assert [(group.name, len(group.customers)) for group in groups] == [("VIP", 3)]
     assert send(schema(), row(9), customer_group=" VIP").outcomes() == {"sent": 1}
+
+
+def test_a_field_that_a_setting_names_leaves_the_other_one_to_the_plain_column(
+    send: Sending,
+) -> None:
+    account = send.sandbox.account
+    assert {"First Name", "first-name"} <= {f.field_name for f in account.fields.values()}
+    people = schema(ref={}, given={}, first_name={})
+    rows = [row(1, given="Ayla", first_name="Birch")]
+    sent = send(people, *rows, column_map={"Customer Ref": "ref", "First Name": "given"})
+    assert sent.outcomes() == {"sent": 1}
+    profile = send.customers["r-1"].profile
+    assert (profile["First Name"], profile["first-name"]) == ("Ayla", "Birch")
