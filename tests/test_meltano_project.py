@@ -81,7 +81,11 @@ def test_a_fresh_project_loads_what_the_account_holds_with_the_commands_of_the_r
     assert loaded == held
     assert (project / ".env").stat().st_mode & 0o777 == 0o600
     plugins = yaml.safe_load((project / "meltano.yml").read_text())["plugins"]
-    for entry in (plugins["extractors"][0], plugins["loaders"][1]):
+    both = {"api_key", "email", "password", "api_code", "stream_map_config"}
+    for entry, secrets in (
+        (plugins["extractors"][0], both),
+        (plugins["loaders"][1], both | {"hash_key"}),
+    ):
         assert entry["pip_url"] == "-e ../nudgescribe-meltano"
-        secret = {setting["name"] for setting in entry["settings"] if setting.get("sensitive")}
-        assert secret == {"api_key", "email", "password", "api_code", "stream_map_config"}
+        found = {setting["name"] for setting in entry["settings"] if setting.get("sensitive")}
+        assert found == secrets
