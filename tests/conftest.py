@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -38,6 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
 # A busy machine is no defect.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> None:
+    """Let our loggers be heard, whatever a command that ran in this process has set up."""
+    logging.disable(logging.NOTSET)
+    known = [name for name in logging.root.manager.loggerDict if name.startswith(OURS)]
+    for name in (*OURS, *known):
+        logger = logging.getLogger(name)
+        logger.disabled = False
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        logger.filters.clear()
+
+
+OURS = ("tap-nudgescribe", "target-nudgescribe")
+"""The plugins' loggers, with all below them."""
 
 
 @dataclass
