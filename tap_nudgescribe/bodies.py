@@ -8,7 +8,7 @@ body.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import requests
@@ -109,15 +109,13 @@ class _Decoder(Protocol):
         """Return at most so many bytes."""
 
 
-class _Zlib:
-    """Decodes gzip, with all its members, or deflate in both of its forms."""
+class _Streams:
+    """Where a decoder stands in a body of one compressed stream or of several in a row."""
 
-    def __init__(self, *, gzip: bool) -> None:
-        self._gzip = gzip
-        self._stream: zlib._Decompress | None = None
+    def __init__(self) -> None:
+        self._stream: Any = None  # each library has its own kind
         self._rest = b""
         self._more = False
-        self._done = False
 
     @property
     def pending(self) -> bool:
@@ -126,6 +124,15 @@ class _Zlib:
     @property
     def finished(self) -> bool:
         return self._stream is None and not self._rest
+
+
+class _Zlib(_Streams):
+    """Decodes gzip, with all its members, or deflate in both of its forms."""
+
+    def __init__(self, *, gzip: bool) -> None:
+        super().__init__()
+        self._gzip = gzip
+        self._done = False
 
     def decode(self, data: bytes, size: int) -> bytes:
         data = self._rest + data
@@ -138,7 +145,7 @@ class _Zlib:
             if self._done and not self._gzip:
                 raise zlib.error
             self._stream = zlib.decompressobj(GZIP if self._gzip else _window_bits(data))
-        decoded = self._stream.decompress(data, size)
+        decoded: bytes = self._stream.decompress(data, size)
         if self._stream.eof:
             self._rest = self._stream.unused_data
             self._stream = None
@@ -149,10 +156,11 @@ class _Zlib:
         return decoded
 
 
-class _Zstd:
+class _Zstd(_Streams):
     """Decodes zstd, with all its frames."""
 
     def __init__(self) -> None:
+        super().__init__()
         try:
             from backports import zstd  # noqa: PLC0415 (an extra)
         except ImportError:
@@ -160,17 +168,6 @@ class _Zstd:
             raise UnknownEncodingError(problem) from None
         self._new = zstd.ZstdDecompressor
         self._error = zstd.ZstdError
-        self._stream: zstd.ZstdDecompressor | None = None
-        self._rest = b""
-        self._more = False
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._rest) or self._more
-
-    @property
-    def finished(self) -> bool:
-        return self._stream is None and not self._rest
 
     def decode(self, data: bytes, size: int) -> bytes:
         data = self._rest + data

@@ -325,10 +325,12 @@ class Ledger:
         What is uncertain may be there, too, if an earlier upload of it was confirmed: a later one
         without an answer, or a delete that a run began and did not live to record.
         """
-        gone = [
-            _chosen(part, np.flatnonzero(part["ours"] & ~part["seen"])) for part in self._in_order()
-        ]
-        return _Segment.joined(gone).entries
+        return self._select(lambda part: part["ours"] & ~part["seen"])
+
+    def _select(self, mask: Callable[[NDArray[np.void]], NDArray[np.bool_]]) -> NDArray[np.void]:
+        """Return the entries that a mask chooses; it is given some of them at a time."""
+        parts = [_chosen(part, np.flatnonzero(mask(part))) for part in self._in_order()]
+        return _Segment.joined(parts).entries
 
     def unseen_of_others(self) -> int:
         """Return how many keys the account has or may have, not from here, that were not met."""
@@ -341,14 +343,9 @@ class Ledger:
     def release_unseen_of_others(self) -> None:
         """Note that the stream no longer contains the keys, not from here, that were not met."""
         held = CLAIMED, UNCERTAIN, REJECTED
-        parts = [
-            _chosen(
-                part,
-                np.flatnonzero(np.isin(part["status"], held) & ~part["ours"] & ~part["seen"]),
-            )
-            for part in self._in_order()
-        ]
-        entries = _Segment.joined(parts).entries
+        entries = self._select(
+            lambda part: np.isin(part["status"], held) & ~part["ours"] & ~part["seen"]
+        )
         was_rejected = entries["status"] == REJECTED
         for name in ("row", "row_2"):
             entries[name] = np.where(entries["status"] == CLAIMED, entries[name], 0)
@@ -389,11 +386,7 @@ class Ledger:
 
     def present_entries(self) -> NDArray[np.void]:
         """Return the entries of the customers that the account has, as far as it knows."""
-        there = [
-            _chosen(part, np.flatnonzero(np.isin(part["status"], PRESENT)))
-            for part in self._in_order()
-        ]
-        return _Segment.joined(there).entries
+        return self._select(lambda part: np.isin(part["status"], PRESENT))
 
     def mark_absent(self) -> int:
         """Record that the account does not have the customers that this run has not met.
@@ -402,12 +395,7 @@ class Ledger:
             How many of them the ledger had taken for present.
         """
         there = (*PRESENT, UNCERTAIN)
-        gone = _Segment.joined(
-            [
-                _chosen(part, np.flatnonzero(np.isin(part["status"], there) & ~part["seen"]))
-                for part in self._in_order()
-            ]
-        ).entries
+        gone = self._select(lambda part: np.isin(part["status"], there) & ~part["seen"])
         keys = np.stack([gone["key"], gone["key_2"]], axis=1)
         self.record(new_entries(keys, keys, DELETED))
         return len(gone)
