@@ -517,7 +517,7 @@ class Ledger:
         """
         listing = self._storage.read(LISTING)
         if listing is None:
-            self.lost = any(map(self._exists, LEFTOVERS))
+            self.lost = any(map(self._storage.exists, LEFTOVERS))
             return
         told: dict[str, Any] = json.loads(listing)
         if told.get("version") != VERSION:
@@ -562,13 +562,6 @@ class Ledger:
         self._generation, self._deltas, self._listed = self._generation + 2, 0, False
         self._generation = max(self._generation, int(time.time()))
 
-    def _exists(self, name: str) -> bool:
-        file = self._storage.open(name)
-        if file is None:
-            return False
-        file.close()
-        return True
-
     def _base_name(self) -> str:
         return f"base-{self._generation % 2}.parquet"
 
@@ -578,7 +571,7 @@ class Ledger:
 
 def is_kept(storage: Storage) -> bool:
     """Say whether there is a ledger in a folder, or files that are left of one."""
-    return any(storage.read(name) is not None for name in (LISTING, *LEFTOVERS))
+    return any(map(storage.exists, (LISTING, *LEFTOVERS)))
 
 
 def new_entries(  # noqa: PLR0913 (what an entry is made of)

@@ -183,6 +183,18 @@ class Storage:
         told = partial(self._failed, problem=f"Cannot read {name}")
         return cast("IO[bytes]", Stored(file, told))
 
+    def exists(self, name: str) -> bool:
+        """Return whether there is a file of a name, without reading it.
+
+        Raises:
+            StorageError: when that cannot be known.
+        """
+        file = self.open(name)
+        if file is None:
+            return False
+        file.close()
+        return True
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None if there is none.
 
